@@ -1,0 +1,233 @@
+"""The ModelDeployment kind: serve this model."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from forebay.api.base import Duration, Metadata, Model, Name, Quantity, Rule
+
+EnvName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
+Argument = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+class Credentials(Model):
+    """Where the credentials for a model's storage come from."""
+
+    secret_name: Name = Field(
+        description="Secret in the same namespace whose keys become environment variables of the download, under "
+        "the names that the storage's own tools use: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, "
+        "AWS_REGION and AWS_ENDPOINT_URL for s3, HTTPS_TOKEN (a bearer token) for https."
+    )
+
+
+class ModelSource(Model):
+    """Where the model's files come from."""
+
+    uri: str = Field(
+        min_length=1,
+        max_length=2048,
+        pattern=r"^(s3://[^/\s]+/\S+|https://\S+|file:(//)?/?\S+)$",
+        description="Address of the model's files: s3://BUCKET/PREFIX, https://HOST/FILE (an archive is unpacked) or, "
+        "with `forebay serve`, file:PATH (relative to the manifest). For Triton this is a model repository, or the "
+        "folder of one model.",
+        examples=["s3://models/digits/3", "file:./model"],
+    )
+    credentials: Credentials | None = Field(
+        default=None,
+        description="Credentials for the storage. `forebay serve` takes the same variables from its environment.",
+    )
+
+
+class Gpu(Model):
+    """GPUs of one instance."""
+
+    count: int = Field(default=1, ge=1, le=64, description="How many of the resource each instance takes.")
+    resource: str = Field(
+        default="nvidia.com/gpu",
+        min_length=3,
+        max_length=253,
+        pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$",
+        description="Name of the extended resource: nvidia.com/gpu, a MIG slice such as nvidia.com/mig-1g.10gb, or a "
+        "shared GPU such as nvidia.com/gpu.shared.",
+    )
+
+
+class Resources(Model):
+    """What one instance is given: requests and limits alike, except that CPU is never limited."""
+
+    cpu: Quantity = Field(default="1", description='CPU requested, in cores: "2" or "500m".')
+    memory: Quantity = Field(default="1Gi", description='Memory requested, and the limit: "4Gi".')
+    gpu: Gpu | None = Field(default=None, description="GPUs; none when left out.")
+
+
+class EnvVar(Model):
+    """An environment variable of a container."""
+
+    name: EnvName = Field(description="Name of the variable.")
+    value: str = Field(default="", max_length=32768, description="Its value.")
+
+
+class ContainerPatch(Model):
+    """What is added to one of Forebay's containers."""
+
+    name: Name = Field(description="The container: `predictor` or `transformer`.")
+    env: list[EnvVar] = Field(
+        default=[], max_length=256, description="Environment variables, added to Forebay's own or put in their place."
+    )
+    args: list[Argument] = Field(
+        default=[], max_length=256, description="Arguments, added after Forebay's own, such as Triton's --log-verbose=1."
+    )
+
+
+class PodPatchSpec(Model):
+    """What is added to the pod's spec."""
+
+    containers: list[ContainerPatch] = Field(
+        default=[], max_length=8, description="Containers, matched with Forebay's own by name."
+    )
+
+
+class PodTemplate(Model):
+    """A partial pod template, merged over the one that Forebay makes."""
+
+    spec: PodPatchSpec = Field(default=PodPatchSpec(), description="Spec of the pod.")
+
+
+class Triton(Model):
+    """NVIDIA Triton Inference Server over the model's folder, which is a Triton repository and passes untouched."""
+
+
+class Custom(Model):
+    """A server of your own: a Python script with one class, or an image."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.script) != has(self.image)",
+            "write exactly one of script (Python source) and image (a container image)",
+        ),
+        Rule(
+            "!has(self.script) || self.script.contains('\\n')",
+            "script must be the Python source itself: the apiserver cannot read a file on your machine. "
+            "`forebay render FILE` puts the script of a path inline",
+            ".script",
+        ),
+        Rule("!has(self.port) || has(self.image)", "port goes with image; a script is given its port", ".port"),
+    )
+    script: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=262144,
+        description="Python source with one class: `load` and `predict` for a predictor, `preprocess` and/or "
+        "`postprocess` for a transformer. The forebay command also takes the path of a .py file beside the manifest.",
+    )
+    image: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=512,
+        pattern=r"^[^\s]+$",
+        description="Container image whose server speaks the Open Inference Protocol v2 over HTTP. Needs a cluster.",
+    )
+    port: int | None = Field(
+        default=None, ge=1024, le=65535, description="Port on which the image's server listens; 8080 when left out."
+    )
+
+
+class Component(Model):
+    """What the predictor and the transformer share."""
+
+    replicas: int = Field(default=1, ge=1, le=1000, description="How many instances run.")
+    concurrency: int = Field(
+        default=8,
+        ge=1,
+        le=4096,
+        description="How many requests one instance works on at once; the others wait in its queue.",
+    )
+    resources: Resources = Field(default=Resources(), description="What one instance is given.")
+    pod_template: PodTemplate = Field(
+        default=PodTemplate(), description="The one place to change the pods: merged over what Forebay makes."
+    )
+
+
+class Predictor(Component):
+    """What runs the model."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.triton) != has(self.custom)", "write exactly one of triton and custom"),
+        Rule(
+            "self.podTemplate.spec.containers.all(c, c.name == 'predictor')",
+            "the predictor's container is called `predictor`: write name: predictor",
+            ".podTemplate",
+        ),
+    )
+    triton: Triton | None = Field(default=None, description="Serve the model with Triton: write `triton: {}`.")
+    custom: Custom | None = Field(default=None, description="Serve the model with a script or an image of your own.")
+
+
+class Transformer(Component):
+    """What stands between the client and the predictor: makes tensors of what clients send, and answers of tensors."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.podTemplate.spec.containers.all(c, c.name == 'transformer')",
+            "the transformer's container is called `transformer`: write name: transformer",
+            ".podTemplate",
+        ),
+    )
+    custom: Custom = Field(description="The script or image that transforms.")
+
+
+class Queue(Model):
+    """The bounded queue in front of every instance of the predictor and of the transformer."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "duration(self.timeout) >= duration('10ms') && duration(self.timeout) <= duration('1h')",
+            'timeout must lie between 10ms and 1h: write "30s"',
+            ".timeout",
+        ),
+    )
+    depth: int | None = Field(
+        default=None,
+        ge=1,
+        le=100000,
+        description="How many requests wait at one instance before more are refused with 429. When left out it follows "
+        "from the timeout and the measured service time, so that whatever is let in can be answered in time.",
+    )
+    timeout: Duration = Field(
+        default="30s",
+        description="How long a request may take at an instance, waiting included, before it is answered with 504.",
+    )
+
+
+class ModelDeploymentSpec(Model):
+    """What is wanted."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.predictor.triton) || has(self.model)",
+            "Triton needs a model: write model: {uri: s3://BUCKET/PREFIX}",
+            ".model",
+        ),
+    )
+    model: ModelSource | None = Field(
+        default=None, description="The model's files. A custom predictor that brings its own may leave this out."
+    )
+    predictor: Predictor = Field(description="What runs the model.")
+    transformer: Transformer | None = Field(
+        default=None, description="What stands between the client and the predictor. It is scaled on its own."
+    )
+    queue: Queue = Field(default=Queue(), description="The bounded queue in front of every instance.")
+
+
+class ModelDeployment(Model):
+    """A model that is served: its predictor, its transformer, and the queue in front of every instance."""
+
+    plural: ClassVar[str] = "modeldeployments"
+    short_names: ClassVar[tuple[str, ...]] = ("md",)
+    categories: ClassVar[tuple[str, ...]] = ("forebay", "all")
+
+    api_version: Literal["forebay.dev/v1alpha1"] = Field(description="The API's group and version.")
+    kind: Literal["ModelDeployment"] = Field(description="The kind.")
+    metadata: Metadata = Field(description="Standard object's metadata.")
+    spec: ModelDeploymentSpec = Field(description="What is wanted.")
+
