@@ -1,6 +1,6 @@
 """The API: pydantic models, from which the CRDs are generated."""
 
-from forebay.api.base import GROUP, VERSION, Metadata, Model, Rule
+from forebay.api.base import GROUP, VERSION, Kind, Metadata, Model, Rule
 from forebay.api.model_deployment import (
     Component,
     Credentials,
@@ -18,7 +18,7 @@ from forebay.api.model_deployment import (
 )
 
 __all__ = [
-    "GROUP", "VERSION", "Component", "Credentials", "Custom", "Gpu", "Metadata", "Model", "ModelDeployment",
+    "GROUP", "VERSION", "Component", "Credentials", "Custom", "Gpu", "Kind", "Metadata", "Model", "ModelDeployment",
     "ModelDeploymentSpec", "ModelSource", "PodTemplate", "Predictor", "Queue", "Resources", "Rule", "Transformer",
     "Triton",
 ]  # fmt: skip

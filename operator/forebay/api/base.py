@@ -1,24 +1,83 @@
 """What every kind shares: naming, strictness, cross-field rules and metadata."""
 
-from typing import Annotated, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError
 
 GROUP = "forebay.dev"
 VERSION = "v1alpha1"
 
+
+class Form(NamedTuple):
+    """How a string is written, in words: what a reader is told instead of a regular expression."""
+
+    text: str
+
+
+# Patterns have no \s and \w: the apiserver's regexp takes them as ASCII, pydantic's as Unicode.
 Name = Annotated[
     str,
     StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
+    Form("lower-case letters, digits and `-`, with a letter or digit at both ends"),
 ]
-Quantity = Annotated[
+Cpu = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"),
+    StringConstraints(min_length=1, max_length=8, pattern=r"^([1-9][0-9]{0,5}m?|[0-9]{1,4}\.[0-9]{1,3})$"),
+    Form('cores, in quotes: "2", "0.5" or "500m"'),
+]
+Memory = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=20, pattern=r"^[1-9][0-9]{0,14}(\.[0-9]{1,3})?([kMGTP]|[KMGTP]i)?$"),
+    Form('a size with its unit: "512Mi" or "4Gi"'),
 ]
 Duration = Annotated[
     str,
     StringConstraints(min_length=2, max_length=32, pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"),
+    Form('whole numbers with the units h, m, s, ms: "30s", "1m30s", "500ms"'),
+]
+LabelKey = Annotated[
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=317,
+        pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
+    ),
+    Form("up to 63 letters, digits, `-`, `_` and `.`, after an optional DNS name and `/`"),
+]
+LabelValue = Annotated[
+    str,
+    StringConstraints(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"),
+    Form("letters, digits, `-`, `_` and `.`, with a letter or digit at both ends"),
+]
+
+
+class Named(Protocol):
+    """An item of a list in which names are unique."""
+
+    @property
+    def name(self) -> str:
+        """What tells the item from the others."""
+
+
+def check_names_unique(items: Sequence[Named]) -> Sequence[Named]:
+    """Refuse two items of one name, as the apiserver does for a list of type map."""
+    names = [item.name for item in items]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            first = names.index(name)
+            message = "items {first} and {second} are both called {name}: leave one"
+            raise PydanticCustomError("duplicate_name", message, {"first": first, "second": index, "name": name})
+    return items
+
+
+Item = TypeVar("Item", bound=Named)
+NamedList = Annotated[
+    list[Item],
+    AfterValidator(check_names_unique),
+    Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
 ]
 
 
@@ -42,6 +101,17 @@ class Model(BaseModel):
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Carry the rules into the schema, so that the CRD has the very ones that are checked offline."""
+        made = handler(schema)
+        if cls.rules:
+            handler.resolve_ref_schema(made)["x-kubernetes-validations"] = [
+                {"rule": rule.cel, "message": rule.message} | ({"fieldPath": rule.field} if rule.field else {})
+                for rule in cls.rules
+            ]
+        return made
+
 
 class Metadata(Model):
     """The part of Kubernetes' ObjectMeta that Forebay reads; whatever else stands there is left alone."""
@@ -50,4 +120,19 @@ class Metadata(Model):
 
     name: Name = Field(description="Name of the object, unique in its namespace.")
     namespace: Name = Field(default="default", description="Namespace of the object.")
-    labels: dict[str, str] = Field(default={}, description="Labels, copied to everything made for the object.")
+    labels: dict[LabelKey, LabelValue] = Field(
+        default={}, max_length=64, description="Labels, copied to everything made for the object."
+    )
+
+
+class Kind(Model):
+    """An object of the API that stands on its own: it has a name, and a CRD."""
+
+    plural: ClassVar[str]
+    short_names: ClassVar[tuple[str, ...]] = ()
+    categories: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[tuple[str, str, str], ...]] = ()
+
+    api_version: str = Field(description="The API's group and version.")
+    kind: str = Field(description="The kind.")
+    metadata: Metadata = Field(description="Standard object's metadata.")

@@ -4,9 +4,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from forebay.api.base import Duration, Metadata, Model, Name, Quantity, Rule
+from forebay.api.base import Cpu, Duration, Form, Kind, Memory, Model, Name, NamedList, Rule
 
-EnvName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
+EnvName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$"),
+    Form("letters, digits, `_`, `.` and `-`, with no digit in front"),
+]
 Argument = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
@@ -23,10 +27,11 @@ class Credentials(Model):
 class ModelSource(Model):
     """Where the model's files come from."""
 
-    uri: str = Field(
+    uri: Annotated[str, Form("s3://BUCKET/PREFIX, https://HOST/FILE or file:PATH, with no spaces")] = Field(
         min_length=1,
         max_length=2048,
-        pattern=r"^(s3://[^/\s]+/\S+|https://\S+|file:(//)?/?\S+)$",
+        pattern=r"^(s3://[^/ \t\n\r]+/[^ \t\n\r]+|https://[^ \t\n\r]+|file:[^ \t\n\r]+)$",
+        repr=False,
         description="Address of the model's files: s3://BUCKET/PREFIX, https://HOST/FILE (an archive is unpacked) or, "
         "with `forebay serve`, file:PATH (relative to the manifest). For Triton this is a model repository, or the "
         "folder of one model.",
@@ -42,7 +47,7 @@ class Gpu(Model):
     """GPUs of one instance."""
 
     count: int = Field(default=1, ge=1, le=64, description="How many of the resource each instance takes.")
-    resource: str = Field(
+    resource: Annotated[str, Form("DOMAIN/NAME, such as nvidia.com/gpu")] = Field(
         default="nvidia.com/gpu",
         min_length=3,
         max_length=253,
@@ -55,8 +60,8 @@ class Gpu(Model):
 class Resources(Model):
     """What one instance is given: requests and limits alike, except that CPU is never limited."""
 
-    cpu: Quantity = Field(default="1", description='CPU requested, in cores: "2" or "500m".')
-    memory: Quantity = Field(default="1Gi", description='Memory requested, and the limit: "4Gi".')
+    cpu: Cpu = Field(default="1", description='CPU requested, in cores: "2" or "500m".')
+    memory: Memory = Field(default="1Gi", description='Memory requested, and the limit: "4Gi".')
     gpu: Gpu | None = Field(default=None, description="GPUs; none when left out.")
 
 
@@ -64,25 +69,29 @@ class EnvVar(Model):
     """An environment variable of a container."""
 
     name: EnvName = Field(description="Name of the variable.")
-    value: str = Field(default="", max_length=32768, description="Its value.")
+    # repr=False: what may hold a secret is shown nowhere, neither in a log nor in a message about a bad manifest.
+    value: str = Field(default="", max_length=32768, repr=False, description="Its value.")
 
 
 class ContainerPatch(Model):
     """What is added to one of Forebay's containers."""
 
     name: Name = Field(description="The container: `predictor` or `transformer`.")
-    env: list[EnvVar] = Field(
+    env: NamedList[EnvVar] = Field(
         default=[], max_length=256, description="Environment variables, added to Forebay's own or put in their place."
     )
     args: list[Argument] = Field(
-        default=[], max_length=256, description="Arguments, added after Forebay's own, such as Triton's --log-verbose=1."
+        default=[],
+        max_length=256,
+        repr=False,
+        description="Arguments, added after Forebay's own, such as Triton's --log-verbose=1.",
     )
 
 
 class PodPatchSpec(Model):
     """What is added to the pod's spec."""
 
-    containers: list[ContainerPatch] = Field(
+    containers: NamedList[ContainerPatch] = Field(
         default=[], max_length=8, description="Containers, matched with Forebay's own by name."
     )
 
@@ -117,14 +126,15 @@ class Custom(Model):
         default=None,
         min_length=1,
         max_length=262144,
+        repr=False,
         description="Python source with one class: `load` and `predict` for a predictor, `preprocess` and/or "
         "`postprocess` for a transformer. The forebay command also takes the path of a .py file beside the manifest.",
     )
-    image: str | None = Field(
+    image: Annotated[str, Form("REGISTRY/NAME:TAG, with no spaces")] | None = Field(
         default=None,
         min_length=1,
         max_length=512,
-        pattern=r"^[^\s]+$",
+        pattern=r"^[^ \t\n\r]+$",
         description="Container image whose server speaks the Open Inference Protocol v2 over HTTP. Needs a cluster.",
     )
     port: int | None = Field(
@@ -219,15 +229,25 @@ class ModelDeploymentSpec(Model):
     queue: Queue = Field(default=Queue(), description="The bounded queue in front of every instance.")
 
 
-class ModelDeployment(Model):
+class ModelDeployment(Kind):
     """A model that is served: its predictor, its transformer, and the queue in front of every instance."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            "the name must be 40 characters at most, of lower-case letters, digits and `-`: what is made for the "
+            "object is called after it, with a suffix, and Kubernetes allows 63",
+            ".metadata.name",
+        ),
+    )
     plural: ClassVar[str] = "modeldeployments"
     short_names: ClassVar[tuple[str, ...]] = ("md",)
     categories: ClassVar[tuple[str, ...]] = ("forebay", "all")
+    columns: ClassVar[tuple[tuple[str, str, str], ...]] = (
+        ("Model", "string", ".spec.model.uri"),
+        ("Replicas", "integer", ".spec.predictor.replicas"),
+    )
 
     api_version: Literal["forebay.dev/v1alpha1"] = Field(description="The API's group and version.")
     kind: Literal["ModelDeployment"] = Field(description="The kind.")
-    metadata: Metadata = Field(description="Standard object's metadata.")
     spec: ModelDeploymentSpec = Field(description="What is wanted.")
-

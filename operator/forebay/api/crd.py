@@ -1,0 +1,114 @@
+"""Models to CustomResourceDefinitions: the apiserver is to accept, refuse and fill in exactly what pydantic does."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from forebay.api.base import GROUP, VERSION, Kind
+
+# What a structural schema takes over as it stands; the rest (title, examples, additionalProperties: false) is dropped.
+KEPT = (
+    "description",
+    "type",
+    "enum",
+    "default",
+    "format",
+    "pattern",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-validations",
+)
+
+
+def build_crd(kind: type[Kind]) -> dict[str, Any]:
+    """The CustomResourceDefinition of a kind."""
+    columns = [{"name": name, "type": type_, "jsonPath": path} for name, type_, path in kind.columns]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.__name__,
+                "listKind": f"{kind.__name__}List",
+                "plural": kind.plural,
+                "singular": kind.__name__.lower(),
+                "shortNames": list(kind.short_names),
+                "categories": list(kind.categories),
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "additionalPrinterColumns": [
+                        *columns,
+                        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+                    ],
+                    "schema": {"openAPIV3Schema": build_root_schema(kind)},
+                }
+            ],
+        },
+    }
+
+
+def build_root_schema(kind: type[Kind]) -> dict[str, Any]:
+    """The structural schema of a kind. Its type and metadata are Kubernetes' own, and validated by it."""
+    generated = kind.model_json_schema(by_alias=True)
+    schema = build_schema(generated, generated.get("$defs", {}))
+    schema["properties"]["apiVersion"] = {"type": "string", "description": "The API's group and version."}
+    schema["properties"]["kind"] = {"type": "string", "description": "The kind."}
+    schema["properties"]["metadata"] = {"type": "object", "description": "Standard object's metadata."}
+    schema["required"] = ["spec"]
+    return schema
+
+
+def build_schema(node: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
+    """A structural schema from pydantic's JSON schema of one field."""
+    node = inline(node, defs)
+    schema = {key: node[key] for key in KEPT if key in node}
+    if "const" in node:
+        schema["enum"] = [node["const"]]
+    for limit in ("Minimum", "Maximum"):
+        if f"exclusive{limit}" in node:
+            schema[limit.lower()] = node[f"exclusive{limit}"]
+            schema[f"exclusive{limit}"] = True
+    if schema.get("default", ...) is None:
+        del schema["default"]
+    if node.get("properties"):
+        schema["properties"] = {name: build_schema(child, defs) for name, child in node["properties"].items()}
+    if schema["type"] == "object" and "default" in schema:
+        # Empty: the fields have defaults of their own, which the apiserver fills in.
+        schema["default"] = {}
+    if "required" in node:
+        schema["required"] = list(node["required"])
+    if "items" in node:
+        schema["items"] = build_schema(node["items"], defs)
+        schema.setdefault("x-kubernetes-list-type", "atomic")
+    if isinstance(node.get("additionalProperties"), Mapping):
+        schema["additionalProperties"] = build_schema(node["additionalProperties"], defs)
+    return schema
+
+
+def inline(node: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
+    """Put what `$ref` points to in its place, and read `X or null` as X: the apiserver takes null for left out."""
+    flat = dict(node)
+    while "$ref" in flat or "anyOf" in flat or "allOf" in flat:
+        if "$ref" in flat:
+            target = defs[flat.pop("$ref").removeprefix("#/$defs/")]
+        else:
+            choices = [each for each in flat.pop("anyOf", None) or flat.pop("allOf") if each != {"type": "null"}]
+            if len(choices) != 1:
+                raise TypeError(f"a union is not structural: use exactly-one-of optional fields and a rule: {node}")
+            (target,) = choices
+        # What stands at the field (its description, its default) goes before what stands at the type.
+        flat = {**target, **flat}
+    return flat
