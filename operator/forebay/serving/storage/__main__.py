@@ -1,0 +1,66 @@
+"""`python -m forebay.serving.storage`: the init container, and the same process on a laptop."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from forebay.serving.storage.errors import StorageError, from_os_error
+from forebay.serving.storage.fetch import fetch_model
+from forebay.serving.storage.layout import arrange_triton
+from forebay.serving.storage.progress import Progress
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command: JSON lines on stdout, exit status 0 or 1."""
+    parser = argparse.ArgumentParser(prog="forebay.serving.storage", description="Fetch a model's files.")
+    parser.add_argument("--uri", required=True, help="s3://BUCKET/PREFIX, https://HOST/FILE or file:/PATH")
+    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="where the files go, inside a volume")
+    parser.add_argument("--layout", choices=["triton", "plain"], default="plain", help="what the server needs")
+    parser.add_argument("--name", help="the model's name, when its config.pbtxt gives none")
+    options = parser.parse_args(arguments)
+    # As process 1 of a container there is no default action. Any moment is good to die at: the journal is on disk.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
+    try:
+        fetched = fetch_model(options.uri, options.to, _report)
+        path = fetched.path
+        if options.layout == "triton":
+            path = arrange_triton(path, repository_beside(options.to), name=options.name)
+    except StorageError as error:
+        _say(event="error", reason=str(error.reason.value), message=error.message)
+        return 1
+    except OSError as error:
+        told = from_os_error(error, options.to)
+        _say(event="error", reason=str(told.reason.value), message=told.message)
+        return 1
+    _say(event="done", path=str(path), bytes=fetched.bytes, cached=fetched.cached)
+    return 0
+
+
+def repository_beside(folder: Path) -> Path:
+    """Where the Triton repository for a download folder is: known before the download, for the server's arguments."""
+    absolute = folder.absolute()
+    return absolute.with_name(absolute.name + ".repository")
+
+
+def _report(progress: Progress) -> None:
+    _say(
+        event="progress",
+        bytes=progress.bytes_done,
+        total=progress.bytes_total,
+        files=progress.files_done,
+        files_total=progress.files_total,
+    )
+
+
+def _say(**event: object) -> None:
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

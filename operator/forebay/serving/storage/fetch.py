@@ -1,0 +1,92 @@
+"""Brings a model's files to a folder of this machine."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from forebay.serving.storage import archive, local
+from forebay.serving.storage.download import WORKERS, Download
+from forebay.serving.storage.errors import Reason, StorageError, from_os_error
+from forebay.serving.storage.https import HttpsSource
+from forebay.serving.storage.journal import Journal
+from forebay.serving.storage.place import Place, drop_strangers, sizes_of
+from forebay.serving.storage.progress import Meter, OnProgress
+from forebay.serving.storage.s3 import S3Source
+from forebay.serving.storage.source import Listing, Source, check_paths
+
+# Addresses may carry a fragment or a signature, so they are matched by their beginning alone.
+_HTTPS, _S3, _FILE = "https://", "s3://", "file:"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Where the files lie, their size in bytes, and whether they were there already."""
+
+    path: Path
+    bytes: int
+    cached: bool
+
+
+def fetch(uri: str, dest: Path, on_progress: OnProgress | None = None) -> Path:
+    """Bring what `uri` names to `dest`, and answer where it lies: `dest`, or for file: the path itself.
+
+    Another call with an unchanged source downloads nothing. Beside `dest` lie DEST.lock and, until a download is
+    complete, DEST.partial, from which the next call goes on. Raises StorageError.
+    """
+    return fetch_model(uri, dest, on_progress).path
+
+
+def fetch_model(uri: str, dest: Path, on_progress: OnProgress | None = None) -> Fetched:
+    """As `fetch`, and says what it did."""
+    if uri.startswith(_FILE):
+        return Fetched(local.find(uri), 0, cached=True)
+    place = Place(dest.absolute())
+    source = _open(uri)
+    try:
+        with place.locked():
+            return _bring(uri, source, place, on_progress)
+    except OSError as error:
+        raise from_os_error(error, place.dest.parent) from error
+    finally:
+        source.close()
+
+
+def _open(uri: str) -> Source:
+    if uri.startswith(_S3):
+        return S3Source(uri, connections=WORKERS)
+    if uri.startswith(_HTTPS):
+        return HttpsSource(uri, connections=WORKERS)
+    scheme = uri.partition(":")[0]
+    raise StorageError(
+        Reason.UNSUPPORTED_URI,
+        f"{scheme}: is no scheme that is understood: write s3://BUCKET/PREFIX, https://HOST/FILE or file:/PATH",
+    )
+
+
+def _bring(uri: str, source: Source, place: Place, on_progress: OnProgress | None) -> Fetched:
+    listing = source.find()
+    if place.is_current(uri, listing):
+        return Fetched(place.dest, sum(sizes_of(place.dest).values()), cached=True)
+    packed = uri.startswith(_HTTPS) and archive.is_archive(listing.items[0].path)
+    check_paths(listing, "the source")
+    folder = place.packed if packed else place.tree
+    _download(source, listing, folder, place, on_progress)
+    if packed:
+        shutil.rmtree(place.tree, ignore_errors=True)
+        place.tree.mkdir()
+        name = listing.items[0].path
+        archive.unpack(folder / name, name, place.tree)
+    return Fetched(place.dest, place.switch(uri, listing), cached=False)
+
+
+def _download(source: Source, listing: Listing, folder: Path, place: Place, on_progress: OnProgress | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    place.check_space(listing)
+    drop_strangers(folder, listing)
+    journal = Journal(place.journal)
+    meter = Meter(on_progress, bytes_total=listing.total, files_total=len(listing.items))
+    try:
+        Download(source, folder, journal, meter).run(listing)
+    finally:
+        journal.close()
+        meter.finish()

@@ -1,0 +1,92 @@
+"""What goes wrong with https, in our words."""
+
+import ssl
+
+import httpx
+
+from forebay.serving.storage.errors import Reason, StorageError
+
+_BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.REQUEST_TIMEOUT)
+
+
+def check_status(answer: httpx.Response, *, where: str, has_token: bool) -> None:
+    """Raise the StorageError that fits the answer's status, unless it is a success."""
+    status = answer.status_code
+    if answer.is_success:
+        if "content-encoding" in answer.headers:
+            raise StorageError(
+                Reason.SERVER_ERROR,
+                f"{where}: the server sends {answer.headers['content-encoding']} although it was asked for the plain "
+                "file: turn compression off for it",
+            )
+        return
+    if status == httpx.codes.UNAUTHORIZED and not has_token:
+        raise StorageError(
+            Reason.CREDENTIALS_MISSING,
+            f"{where} asks for credentials: set HTTPS_TOKEN to a bearer token (in a ModelDeployment: "
+            "spec.model.credentials.secretName)",
+        )
+    if status == httpx.codes.UNAUTHORIZED:
+        raise StorageError(
+            Reason.CREDENTIALS_EXPIRED, f"{where}: the token in HTTPS_TOKEN isn't accepted (any more): get a new one"
+        )
+    if status in (httpx.codes.FORBIDDEN, httpx.codes.PROXY_AUTHENTICATION_REQUIRED):
+        raise StorageError(
+            Reason.ACCESS_DENIED,
+            f"{where}: the server answers {status}: allow the token in HTTPS_TOKEN to read it, or sign the address "
+            "again if it is a signed one",
+        )
+    if status in (httpx.codes.NOT_FOUND, httpx.codes.GONE):
+        raise StorageError(Reason.NOT_FOUND, f"{where}: the server answers {status}: correct the uri")
+    if status == httpx.codes.PRECONDITION_FAILED:
+        raise StorageError(
+            Reason.CORRUPT_DOWNLOAD, f"{where}: the file was replaced during the download: run this again"
+        )
+    raise StorageError(
+        Reason.SERVER_ERROR,
+        f"{where}: the server answers {status}: run this again, and look at the server's own log if it goes on",
+        transient=status in _BUSY or answer.is_server_error,
+    )
+
+
+def from_transport_error(error: httpx.TransportError, *, where: str) -> StorageError:
+    """Translate a connection that failed."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return StorageError(
+            Reason.ENDPOINT_UNREACHABLE,
+            f"{where}: the server's certificate isn't trusted ({cause.verify_message}): set SSL_CERT_FILE to the file "
+            "of its authority, or correct the host name",
+        )
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+        return StorageError(
+            Reason.CORRUPT_DOWNLOAD,
+            f"{where} breaks off, again and again: look at the limits of the server, or of the proxy before it",
+            transient=True,
+        )
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return StorageError(Reason.UNSUPPORTED_URI, f"{where}: no such request can be made: look at HTTPS_TOKEN")
+    what = "doesn't answer in time" if isinstance(error, httpx.TimeoutException) else "can't be reached"
+    return StorageError(
+        Reason.ENDPOINT_UNREACHABLE,
+        f"{where} {what}: look at the host's name, name resolution, proxies (HTTPS_PROXY) and network policies",
+        transient=True,
+    )
+
+
+def too_many_redirects(where: str, most: int) -> StorageError:
+    """Say that the server sends us in circles."""
+    return StorageError(
+        Reason.SERVER_ERROR, f"{where} redirects more than {most} times: write the address that it ends at"
+    )
+
+
+def corrupt(where: str, what: str) -> StorageError:
+    """Say that the wrong bytes arrived."""
+    return StorageError(
+        Reason.CORRUPT_DOWNLOAD,
+        f"{where}: {what}: run this again (the file is fetched anew); if it stays, the file on the server isn't the "
+        "one that was meant",
+    )

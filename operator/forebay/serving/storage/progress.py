@@ -1,0 +1,55 @@
+"""How far a download has come."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+REPORT_EVERY_S = 0.25
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a download. Bytes and files, done and in all; `bytes_total` is None while it isn't known."""
+
+    bytes_done: int
+    bytes_total: int | None
+    files_done: int
+    files_total: int
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Meter:
+    """Counts from several threads, and reports at most four times a second."""
+
+    def __init__(self, on_progress: OnProgress | None, *, bytes_total: int | None, files_total: int) -> None:
+        self._on_progress = on_progress
+        self._bytes_total, self._files_total = bytes_total, files_total
+        self._bytes_done = self._files_done = 0
+        self._reported_s = float("-inf")
+        self._reported: Progress | None = None
+        self._lock = threading.Lock()
+
+    def add(self, *, count: int = 0, files: int = 0) -> None:
+        """Count bytes (negative: they must be fetched again) and finished files."""
+        with self._lock:
+            self._bytes_done += count
+            self._files_done += files
+            if time.monotonic() - self._reported_s >= REPORT_EVERY_S:
+                self._report()
+
+    def finish(self) -> None:
+        """Report the last state, however soon after the one before, unless it was reported."""
+        with self._lock:
+            if self._state() != self._reported:
+                self._report()
+
+    def _report(self) -> None:
+        self._reported_s, self._reported = time.monotonic(), self._state()
+        if self._on_progress is not None:
+            self._on_progress(self._reported)
+
+    def _state(self) -> Progress:
+        return Progress(self._bytes_done, self._bytes_total, self._files_done, self._files_total)

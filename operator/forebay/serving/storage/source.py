@@ -1,0 +1,65 @@
+"""What every kind of storage offers to the download: a listing, ranged reads, and a check of what arrived."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from forebay.serving.storage.errors import Reason, StorageError
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file of the source. `size` is in bytes, None when the server doesn't say."""
+
+    path: str
+    key: str = field(repr=False)
+    size: int | None
+    etag: str
+    ranged: bool = True
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Everything that the source holds now. `folders` are the empty ones that it names."""
+
+    items: tuple[Item, ...]
+    folders: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int | None:
+        """Bytes of all files together, None when one of them is unknown."""
+        sizes = [item.size for item in self.items]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+
+class Source(Protocol):
+    """A storage, opened at one address. Its methods are called from several threads."""
+
+    def find(self) -> Listing:
+        """List the files. Raises StorageError."""
+
+    def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
+        """Stream bytes [start, end) of one file. Raises StorageError, transient where another try may help."""
+
+    def check(self, item: Item, path: Path) -> None:
+        """Compare a file that arrived with what the server says of it. Raises StorageError(CorruptDownload)."""
+
+    def close(self) -> None:
+        """Let the connections go."""
+
+
+def check_paths(listing: Listing, where: str) -> None:
+    """Refuse names that are no relative file paths, or that are a file and a folder at once: BadLayout."""
+    files = {item.path for item in listing.items}
+    for path in (*files, *listing.folders):
+        if path.startswith("/") or "\\" in path or "\0" in path or {"..", ".", ""} & set(path.split("/")):
+            raise StorageError(
+                Reason.BAD_LAYOUT, f"{where} holds {path!r}, which can't be a file's path: rename or delete it"
+            )
+        clash = next((str(parent) for parent in PurePosixPath(path).parents if str(parent) in files), None)
+        if clash is not None:
+            raise StorageError(
+                Reason.BAD_LAYOUT,
+                f"{where} holds both {clash!r} and {path!r}: one name can't be a file and a folder; delete one of them",
+            )
