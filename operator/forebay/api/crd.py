@@ -25,6 +25,9 @@ KEPT = (
     "x-kubernetes-validations",
 )
 
+# All that a CRD may say of metadata: its name, so that a rule's fieldPath can lead there. 253 is Kubernetes' own limit.
+METADATA = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}}
+
 
 def build_crd(kind: type[Kind]) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind."""
@@ -66,7 +69,7 @@ def build_root_schema(kind: type[Kind]) -> dict[str, Any]:
     schema = build_schema(generated, generated.get("$defs", {}))
     schema["properties"]["apiVersion"] = {"type": "string", "description": "The API's group and version."}
     schema["properties"]["kind"] = {"type": "string", "description": "The kind."}
-    schema["properties"]["metadata"] = {"type": "object", "description": "Standard object's metadata."}
+    schema["properties"]["metadata"] = dict(METADATA)
     schema["required"] = ["spec"]
     return schema
 
@@ -81,13 +84,13 @@ def build_schema(node: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, 
         if f"exclusive{limit}" in node:
             schema[limit.lower()] = node[f"exclusive{limit}"]
             schema[f"exclusive{limit}"] = True
-    if schema.get("default", ...) is None:
-        del schema["default"]
+    if "default" in schema:
+        # An object's default is spelled out: the apiserver evaluates the rules over it as it stands.
+        schema["default"] = without_none(schema["default"])
+        if schema["default"] is None:
+            del schema["default"]
     if node.get("properties"):
         schema["properties"] = {name: build_schema(child, defs) for name, child in node["properties"].items()}
-    if schema["type"] == "object" and "default" in schema:
-        # Empty: the fields have defaults of their own, which the apiserver fills in.
-        schema["default"] = {}
     if "required" in node:
         schema["required"] = list(node["required"])
     if "items" in node:
@@ -112,3 +115,10 @@ def inline(node: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
         # What stands at the field (its description, its default) goes before what stands at the type.
         flat = {**target, **flat}
     return flat
+
+
+def without_none(value: Any) -> Any:
+    """A default without what is left out in it."""
+    if isinstance(value, Mapping):
+        return {name: without_none(child) for name, child in value.items() if child is not None}
+    return value

@@ -105,6 +105,14 @@ class PodTemplate(Model):
 class Triton(Model):
     """NVIDIA Triton Inference Server over the model's folder, which is a Triton repository and passes untouched."""
 
+    model: Annotated[str, Form("letters, digits, `_`, `.` and `-`")] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=253,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+        description="The model of the repository that the transformer calls; the ModelDeployment's name when left out.",
+    )
+
 
 class Custom(Model):
     """A server of your own: a Python script with one class, or an image."""

@@ -1,0 +1,36 @@
+"""Objects back to YAML, as `kubectl apply` takes it."""
+
+from typing import Any
+
+import yaml
+
+from forebay.api.base import Kind
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML as people write it: texts of several lines as blocks, nothing by reference."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Spell everything out."""
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def to_data(item: Kind, *, defaults: bool = True) -> dict[str, Any]:
+    """The object in camelCase, without what is left out; `defaults=False` leaves out what wasn't written, too."""
+    return item.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=not defaults)
+
+
+def to_yaml(*items: Kind, defaults: bool = True) -> str:
+    """The objects as YAML documents."""
+    dumped = [
+        yaml.dump(to_data(item, defaults=defaults), Dumper=_Dumper, sort_keys=False, width=116, allow_unicode=True)
+        for item in items
+    ]
+    return "---\n".join(dumped)

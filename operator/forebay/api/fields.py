@@ -1,0 +1,130 @@
+"""The fields of the API as their users know them: by path, in camelCase, with the words that explain them."""
+
+import difflib
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from forebay.api.base import Form, Model
+from forebay.api.rules import Path, child_models
+
+# What users of Kubernetes, KServe and Seldon write, and what it is called here.
+ADVICE = {
+    "storageUri": "write model: {uri: ...} under spec",
+    "modelUri": "write model: {uri: ...} under spec",
+    "containerConcurrency": "here it is called concurrency",
+    "minReplicas": "write replicas",
+    "maxReplicas": "write replicas",
+    "requests": "write cpu, memory and gpu directly under resources; memory is the limit as well",
+    "limits": "write cpu, memory and gpu directly under resources; memory is the limit as well",
+    "nvidia.com/gpu": "write gpu: {count: 1}",
+    "valueFrom": "only plain values are taken: write value",
+    "command": "the command is Forebay's; what you add goes into args",
+}
+
+
+def show_path(path: Path) -> str:
+    """The path as people write it: spec.containers[0].name."""
+    shown = ""
+    for step in path:
+        shown += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return shown.removeprefix(".")
+
+
+@cache
+def fields_of(model: type[Model]) -> dict[str, FieldInfo]:
+    """The fields of an object by their outside names."""
+    return {str(field.alias): field for field in model.model_fields.values()}
+
+
+def model_at(kind: type[Model], path: Path) -> type[Model] | None:
+    """The model of the object (or of the list's items) at a path."""
+    model: type[Model] | None = kind
+    for step in path:
+        if model is not None and not isinstance(step, int):
+            model = child_models(model).get(step)
+    return model
+
+
+def field_at(kind: type[Model], path: Path) -> FieldInfo | None:
+    """The field at a path; inside a map or a list of plain values, the field that holds it."""
+    names = [step for step in path if not isinstance(step, int)]
+    model: type[Model] | None = kind
+    field = None
+    for name in names:
+        if model is None:
+            break
+        field = fields_of(model).get(name)
+        model = child_models(model).get(name)
+    return field
+
+
+def form_of(field: FieldInfo, *, key: bool = False) -> str:
+    """In words, how the field's text (or a key of the map that it is) is written."""
+    forms = [each for each in field.metadata if isinstance(each, Form)] + list(_forms_in(field.annotation))
+    if not forms:
+        return ""
+    return forms[0 if key else -1].text
+
+
+def _forms_in(annotation: Any) -> Iterator[Form]:
+    if get_origin(annotation) is Annotated:
+        yield from (each for each in annotation.__metadata__ if isinstance(each, Form))
+    for argument in get_args(annotation):
+        yield from _forms_in(argument)
+
+
+@cache
+def all_paths(kind: type[Model], at: tuple[str, ...] = ()) -> tuple[tuple[str, ...], ...]:
+    """The path of every field, without list positions."""
+    paths: list[tuple[str, ...]] = []
+    for name in fields_of(kind):
+        paths.append((*at, name))
+        child = child_models(kind).get(name)
+        if child is not None:
+            paths += all_paths(child, (*at, name))
+    return tuple(paths)
+
+
+def nearest(name: str, known: list[str], cutoff: float = 0.7) -> str | None:
+    """The known name that was most likely meant, however it was written."""
+    plain = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(name.lower().replace("_", "").replace("-", ""), plain, n=1, cutoff=cutoff)
+    return plain[found[0]] if found else None
+
+
+def meant_here(kind: type[Model], path: Path) -> str | None:
+    """The field of the same object that an unknown one was most likely meant to be."""
+    model = model_at(kind, path[:-1])
+    return None if model is None else nearest(str(path[-1]), list(fields_of(model)))
+
+
+def advise_unknown(kind: type[Model], path: Path) -> str:
+    """What to do about a field that doesn't exist."""
+    name = str(path[-1])
+    near = meant_here(kind, path)
+    if near is not None:
+        return f"did you mean {near}?"
+    if name in ADVICE:
+        return ADVICE[name]
+    elsewhere = places_of(kind, name, path)
+    if elsewhere:
+        return f"it belongs in {' or '.join(elsewhere)}"
+    model = model_at(kind, path[:-1])
+    known = [] if model is None else list(fields_of(model))
+    return f"known here: {', '.join(known)}" if known else "nothing can be set here: write {}"
+
+
+def places_of(kind: type[Model], name: str, path: Path) -> list[str]:
+    """Where in the object a field of this name exists: the places closest to where it was written."""
+    written = [step for step in path[:-1] if not isinstance(step, int)]
+    found = [place for place in all_paths(kind) if place[-1] == name and place[0] == "spec"]
+    shared = {place: len(_common(written, list(place[:-1]))) for place in found}
+    best = max(shared.values(), default=0)
+    return [".".join(place) for place in found if shared[place] == best][:3]
+
+
+def _common(one: list[str], other: list[str]) -> list[str]:
+    return [a for i, (a, b) in enumerate(zip(one, other, strict=False)) if one[: i + 1] == other[: i + 1] and a == b]

@@ -1,0 +1,154 @@
+"""Manifests as their author wrote them, to objects, or to the list of all that is wrong with them."""
+
+import difflib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from forebay.api.base import GROUP, VERSION
+from forebay.api.diagnosis import Finding, diagnose, find
+from forebay.api.document import MAX_BYTES, Node, YamlError, plain, read_documents
+from forebay.api.fields import nearest, show_path
+from forebay.api.kinds import KINDS
+from forebay.api.model_deployment import ModelDeployment
+from forebay.api.problems import InvalidManifest, Problem
+from forebay.api.references import resolve_references
+from forebay.api.rules import Path as FieldPath
+
+API_VERSION = f"{GROUP}/{VERSION}"
+
+
+def load_file(path: Path) -> list[ModelDeployment]:
+    """Read the objects of a file, or of standard input (`-`); raise InvalidManifest with all that is wrong."""
+    if str(path) == "-":
+        return load_text(_decode(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), file="<stdin>", folder=Path.cwd())
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise InvalidManifest([Problem(str(path), None, "", f"no such file{_similar(path)}")]) from None
+    except OSError as error:
+        raise InvalidManifest([Problem(str(path), None, "", f"cannot be read: {error.strerror}")]) from None
+    return load_text(_decode(raw, str(path)), file=str(path), folder=path.absolute().parent)
+
+
+def load_text(text: str, *, file: str, folder: Path) -> list[ModelDeployment]:
+    """Read the objects of a YAML text; what they point to is looked for in `folder`."""
+    reading = _Reading(file, folder)
+    documents = 0
+    try:
+        for document in read_documents(text):
+            documents += 1
+            reading.read_document(document)
+    except YamlError as error:
+        reading.problems.append(Problem(file, error.line, "", error.message))
+    else:
+        if not documents:
+            reading.problems.append(Problem(file, None, "", "is empty: there is no object in it"))
+    if reading.problems:
+        raise InvalidManifest(reading.problems)
+    return reading.objects
+
+
+def _decode(raw: bytes, file: str) -> str:
+    if len(raw) > MAX_BYTES:
+        raise InvalidManifest([Problem(file, None, "", f"is larger than {MAX_BYTES // 1024 // 1024} MiB")])
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise InvalidManifest([Problem(file, line, "", "is not UTF-8 text")]) from None
+
+
+def _similar(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f": there is no folder {folder}"
+    manifests = sorted(each.name for each in folder.iterdir() if each.suffix in (".yaml", ".yml"))
+    near = difflib.get_close_matches(path.name, manifests, n=3)
+    return f": did you mean {' or '.join(near)}?" if near else ""
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One file being read: what was found in it so far."""
+
+    file: str
+    folder: Path
+    objects: list[ModelDeployment] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    lines: dict[tuple[str, str, str], int] = field(default_factory=dict)
+
+    def read_document(self, node: Node, at: FieldPath = ()) -> None:
+        """Read one object, or the objects of a List."""
+        for finding, line in _complaints(node):
+            self._report(finding, node, at, line)
+        if not isinstance(node.value, dict):
+            self._report(Finding((), "is not an object: write apiVersion, kind, metadata, spec"), node, at)
+            return
+        head = plain(node)
+        items = node.value.get("items")
+        if (head.get("apiVersion"), head.get("kind")) == ("v1", "List") and items and isinstance(items.value, list):
+            for index, item in enumerate(items.value):
+                self.read_document(Node(item.value, item.line), (*at, "items", index))
+            return
+        unknown = check_type(head.get("apiVersion"), head.get("kind"))
+        if unknown is not None:
+            self._report(unknown, node, at)
+            return
+        self._read_object(KINDS[head["kind"]], node, at)
+
+    def _read_object(self, kind: type[ModelDeployment], node: Node, at: FieldPath) -> None:
+        data = plain(node)
+        unresolved = list(resolve_references(kind, data, self.folder))
+        # What can't be resolved has been said: that a path isn't a source would only be an echo of it.
+        echoes = {finding.path for finding in unresolved}
+        findings = unresolved + [each for each in diagnose(kind, data, node) if each.path not in echoes]
+        for finding in findings:
+            self._report(finding, node, at)
+        if not findings:
+            made = kind.model_validate(data, strict=True, by_alias=True, by_name=False)
+            self._keep(made, node, at)
+
+    def _keep(self, made: ModelDeployment, node: Node, at: FieldPath) -> None:
+        key = (made.kind, made.metadata.namespace, made.metadata.name)
+        if key in self.lines:
+            message = f"a {made.kind} of this name stands on line {self.lines[key]} already: names are unique"
+            self._report(Finding(("metadata", "name"), message), node, at)
+        self.lines.setdefault(key, find(node, ("metadata", "name")).line)
+        self.objects.append(made)
+
+    def _report(self, finding: Finding, node: Node, at: FieldPath, line: int | None = None) -> None:
+        line = find(node, finding.path).line if line is None else line
+        self.problems.append(Problem(self.file, line, show_path(at + finding.path), finding.message))
+
+
+def _complaints(node: Node, at: FieldPath = ()) -> Iterator[tuple[Finding, int]]:
+    """What the reader found amiss, wherever in the document."""
+    for line, name, message in node.complaints:
+        yield Finding((*at, name), message), line
+    if isinstance(node.value, dict):
+        for name, child in node.value.items():
+            yield from _complaints(child, (*at, name))
+    elif isinstance(node.value, list):
+        for index, child in enumerate(node.value):
+            yield from _complaints(child, (*at, index))
+
+
+def check_type(api_version: object, kind: object) -> Finding | None:
+    """Whether the object is one of Forebay's; if not, what to write instead."""
+    known = " or ".join(KINDS)
+    if kind is None:
+        return Finding(("kind",), f"is required: write kind: {known}")
+    if api_version is None:
+        return Finding(("apiVersion",), f"is required: write apiVersion: {API_VERSION}")
+    group = str(api_version).partition("/")[0]
+    if not isinstance(kind, str):
+        return Finding(("kind",), f"must be text: write kind: {known}")
+    if kind not in KINDS:
+        near = nearest(kind, list(KINDS)) if group == GROUP else None
+        return Finding(("kind",), f"did you mean {near}?" if near else f"is not one of Forebay's: known is {known}")
+    if api_version != API_VERSION:
+        return Finding(("apiVersion",), f"is not the version of {kind}: write apiVersion: {API_VERSION}")
+    return None
