@@ -1,7 +1,6 @@
 """The download itself: bounded workers, ranged pieces, retries, and a check of every file."""
 
 import os
-import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -11,13 +10,11 @@ from pathlib import Path
 from forebay.serving.storage.errors import Reason, StorageError
 from forebay.serving.storage.journal import Journal, Piece
 from forebay.serving.storage.progress import Meter
+from forebay.serving.storage.retry import READ_TRIES, pause_s
 from forebay.serving.storage.source import Item, Listing, Source
 
 WORKERS = 8
 PIECE_BYTES = 8 * 1024 * 1024
-TRIES = 5
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 5.0
 
 
 class Download:
@@ -75,7 +72,7 @@ class Download:
         """Bring one piece. A try that breaks off is taken up where it stopped, if the server can."""
         start, end = piece
         at = start
-        for attempt in range(TRIES):
+        for attempt in range(READ_TRIES):
             try:
                 for data in self._source.read(item, at, end if item.size is not None else None):
                     os.pwrite(file, data, at)
@@ -86,13 +83,12 @@ class Download:
                 if item.size is not None and at != end:
                     raise ended_early(item, at, end)
             except StorageError as error:
-                if not error.transient or attempt == TRIES - 1:
+                if not error.transient or attempt == READ_TRIES - 1:
                     raise
                 if not item.ranged:
                     self._meter.add(count=start - at)
                     at = start
-                # Jitter: the pods of a rollout must not come back all at once.
-                self._stop.wait(min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S) * random.uniform(0.5, 1))  # noqa: S311
+                self._stop.wait(pause_s(attempt))
             else:
                 os.ftruncate(file, at) if item.size is None else self._journal.add(item, piece)
                 return
@@ -122,8 +118,8 @@ def ended_early(item: Item, got: int, expected: int) -> StorageError:
     """Say that the server hung up before the end. Positions in bytes from the file's start."""
     return StorageError(
         Reason.CORRUPT_DOWNLOAD,
-        f"{item.path} breaks off at byte {got} of {expected}, {TRIES} times in a row: look at the server's or proxy's "
-        "limits on time and size, then run this again (it goes on where it stopped)",
+        f"{item.path} breaks off at byte {got} of {expected}, {READ_TRIES} times in a row: look at the limits "
+        "of the server, or of the proxy before it, then run this again (it goes on where it stopped)",
         transient=True,
     )
 

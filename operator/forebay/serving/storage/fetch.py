@@ -11,6 +11,7 @@ from forebay.serving.storage.https import HttpsSource
 from forebay.serving.storage.journal import Journal
 from forebay.serving.storage.place import Place, drop_strangers, sizes_of
 from forebay.serving.storage.progress import Meter, OnProgress
+from forebay.serving.storage.retry import LIST_TRIES, retried
 from forebay.serving.storage.s3 import S3Source
 from forebay.serving.storage.source import Listing, Source, check_paths
 
@@ -44,7 +45,8 @@ def fetch_model(uri: str, dest: Path, on_progress: OnProgress | None = None) -> 
     source = _open(uri)
     try:
         with place.locked():
-            return _bring(uri, source, place, on_progress)
+            # With or without a slash at the end it is the same prefix.
+            return _bring(uri.rstrip("/"), source, place, on_progress)
     except OSError as error:
         raise from_os_error(error, place.dest.parent) from error
     finally:
@@ -64,7 +66,7 @@ def _open(uri: str) -> Source:
 
 
 def _bring(uri: str, source: Source, place: Place, on_progress: OnProgress | None) -> Fetched:
-    listing = source.find()
+    listing = retried(source.find, tries=LIST_TRIES)
     if place.is_current(uri, listing):
         return Fetched(place.dest, sum(sizes_of(place.dest).values()), cached=True)
     packed = uri.startswith(_HTTPS) and archive.is_archive(listing.items[0].path)

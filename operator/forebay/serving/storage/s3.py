@@ -44,7 +44,7 @@ class S3Source:
         return Config(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
-            retries={"mode": "standard", "total_max_attempts": 3},
+            retries={"mode": "standard", "total_max_attempts": 4},
             max_pool_connections=connections,
             # Without credentials a public bucket can still be read.
             signature_version=None if self._signed else UNSIGNED,

@@ -62,7 +62,7 @@ def from_client_error(error: boto.ClientError, *, where: str, signed: bool) -> S
     if reason is None and code == "InvalidArgument" and "region" in str(details.get("Message", "")):
         reason = Reason.WRONG_REGION
     if reason is None:
-        busy = status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout", "Throttling")
+        # Not transient: boto3 has tried four times by now.
         advice = "run this again, and look at the server's own log if it goes on"
         return StorageError(
             Reason.SERVER_ERROR, f"{where}: the server answers {status} {code}: {advice}", transient=busy

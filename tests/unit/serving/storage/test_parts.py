@@ -1,0 +1,111 @@
+"""The small parts: file addresses, suggestions, the journal, multipart ETags, the command."""
+
+import hashlib
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from forebay.serving.storage import Reason, StorageError, fetch, nearest
+from forebay.serving.storage.__main__ import main
+from forebay.serving.storage.download import PIECE_BYTES, split
+from forebay.serving.storage.errors import redact, show_bytes
+from forebay.serving.storage.journal import Journal
+from forebay.serving.storage.s3_checksums import md5_of_parts
+from forebay.serving.storage.source import Item
+
+
+@pytest.mark.parametrize("prefix", ["file:", "file://", "file://localhost"])
+def test_files_are_used_in_place(tmp_path: Path, prefix: str) -> None:
+    (tmp_path / "model").mkdir()
+    assert fetch(f"{prefix}{tmp_path}/model", tmp_path / "unused") == tmp_path / "model"
+    assert not (tmp_path / "unused").exists()
+
+
+def test_odd_file_names(tmp_path: Path) -> None:
+    for name in ("a b", "100%25", "c#d"):
+        (tmp_path / name).mkdir()
+    assert fetch(f"file:{tmp_path}/a%20b", tmp_path / "x").name == "a b"
+    assert fetch(f"file:{tmp_path}/100%25", tmp_path / "x").name == "100%25"
+    assert fetch(f"file:{tmp_path}/c#d", tmp_path / "x").name == "c#d"
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "digits" / "3").mkdir(parents=True)
+    with pytest.raises(StorageError, match=rf"did you mean file:{tmp_path}/digits/3\?") as caught:
+        fetch(f"file:{tmp_path}/digit/3", tmp_path / "x")
+    assert caught.value.reason is Reason.NOT_FOUND
+    for wrong in ("file:model", "file:./model", "file://host/model"):
+        with pytest.raises(StorageError, match="not absolute"):
+            fetch(wrong, tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("digit/3", (True, ["digits/3"])),
+        ("digits/33", (True, ["digits/3"])),
+        ("digits/999", (False, ["digits/3", "digits/4"])),
+        ("zebra/1", (False, ["digits", "faces"])),
+        ("face/7", (True, ["faces"])),
+    ],
+)
+def test_suggestions(path: str, answer: tuple[bool, list[str]]) -> None:
+    tree = {"": ["digits", "faces"], "digits": ["3", "4"], "faces": ["1"], "digits/3": ["1"], "digits/4": ["1"]}
+    assert nearest.suggest(path, lambda name: tree.get(name, []), lambda name: name in tree) == answer
+
+
+def test_the_journal_survives_torn_lines_and_other_versions(tmp_path: Path) -> None:
+    item, other = Item("a", "a", 100, "v1"), Item("a", "a", 100, "v2")
+    journal = Journal(tmp_path / "journal")
+    journal.add(item, (0, 50))
+    journal.add(item, (50, 100))
+    journal.close()
+    path = tmp_path / "journal"
+    path.write_bytes(path.read_bytes()[:-10] + b"\xff\x00")
+    journal = Journal(path)
+    assert journal.pieces(item) == {(0, 50)}
+    assert journal.pieces(other) == set()
+    journal.add(item, (50, 100))
+    journal.close()
+    journal = Journal(path)
+    assert journal.pieces(item) == {(0, 50), (50, 100)}
+    journal.forget(item)
+    journal.close()
+    assert Journal(path).pieces(item) == set()
+
+
+def test_pieces() -> None:
+    size = 2 * PIECE_BYTES + 1
+    assert split(Item("a", "a", size, "v")) == [(0, PIECE_BYTES), (PIECE_BYTES, size - 1), (size - 1, size)]
+    assert split(Item("a", "a", size, "v", ranged=False)) == [(0, size)]
+    assert split(Item("a", "a", 0, "v")) == []
+    assert split(Item("a", "a", None, "v")) == [(0, 0)]
+
+
+def test_etags_of_parts(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"hello world")
+    md5 = partial(hashlib.md5, usedforsecurity=False)
+    assert md5_of_parts(tmp_path / "a", [11]) == md5(b"hello world").hexdigest()
+    joined = md5(md5(b"hello ").digest() + md5(b"world").digest()).hexdigest()
+    assert md5_of_parts(tmp_path / "a", [6, 5]) == f"{joined}-2"
+
+
+def test_what_is_shown() -> None:
+    assert redact("https://me:pw@host/a.bin?sig=x#sha256=y") == "https://host/a.bin"
+    assert [show_bytes(n) for n in (5, 2048, 3 * 1024**3, 2 * 1024**4)] == ["5 bytes", "2.0 KiB", "3.0 GiB", "2.0 TiB"]
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model/1").mkdir(parents=True)
+    (tmp_path / "model/1/model.onnx").write_text("x")
+    wanted = ["--uri", f"file:{tmp_path}/model", "--to", str(tmp_path / "m")]
+    assert main([*wanted, "--layout", "triton", "--name", "digits"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done == {"event": "done", "path": str(tmp_path / "m.repository"), "bytes": 0, "cached": True}
+    assert main(wanted) == 0
+    assert json.loads(capsys.readouterr().out)["path"] == str(tmp_path / "model")
+    assert main([*wanted, "--layout", "triton"]) == 1
+    error = json.loads(capsys.readouterr().out)
+    assert (error["event"], error["reason"]) == ("error", "BadLayout")
