@@ -193,9 +193,9 @@ def _merge(child: Node, line: int) -> dict[str, Node]:
 
 
 def plain(node: Node) -> Any:
-    """The values alone. Nothing (`field:`) counts as left out, as it does for the apiserver."""
+    """The values alone."""
     if isinstance(node.value, dict):
-        return {name: plain(child) for name, child in node.value.items() if child.value is not None}
+        return {name: plain(child) for name, child in node.value.items()}
     if isinstance(node.value, list):
         return [plain(child) for child in node.value]
     return node.value

@@ -76,6 +76,17 @@ def _forms_in(annotation: Any) -> Iterator[Form]:
         yield from _forms_in(argument)
 
 
+def drop_nothing(model: type[Model], data: dict[str, Any]) -> None:
+    """Leave out, in place, fields with nothing after their name (`transformer:`), as the apiserver does."""
+    for name in [name for name, value in data.items() if value is None and name in fields_of(model)]:
+        del data[name]
+    for name, child in child_models(model).items():
+        below = data.get(name)
+        for item in below if isinstance(below, list) else [below]:
+            if isinstance(item, dict):
+                drop_nothing(child, item)
+
+
 @cache
 def all_paths(kind: type[Model], at: tuple[str, ...] = ()) -> tuple[tuple[str, ...], ...]:
     """The path of every field, without list positions."""
@@ -123,7 +134,17 @@ def places_of(kind: type[Model], name: str, path: Path) -> list[str]:
     found = [place for place in all_paths(kind) if place[-1] == name and place[0] == "spec"]
     shared = {place: len(_common(written, list(place[:-1]))) for place in found}
     best = max(shared.values(), default=0)
-    return [".".join(place) for place in found if shared[place] == best][:3]
+    return [_show_place(kind, place) for place in found if shared[place] == best][:3]
+
+
+def _show_place(kind: type[Model], place: tuple[str, ...]) -> str:
+    """A path without positions: spec.containers[].name."""
+    shown = []
+    for end, name in enumerate(place, start=1):
+        field = field_at(kind, place[:end])
+        in_list = end < len(place) and field is not None and get_origin(field.annotation) is list
+        shown.append(f"{name}[]" if in_list else name)
+    return ".".join(shown)
 
 
 def _common(one: list[str], other: list[str]) -> list[str]:

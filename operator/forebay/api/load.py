@@ -9,7 +9,7 @@ from pathlib import Path
 from forebay.api.base import GROUP, VERSION
 from forebay.api.diagnosis import Finding, diagnose, find
 from forebay.api.document import MAX_BYTES, Node, YamlError, plain, read_documents
-from forebay.api.fields import nearest, show_path
+from forebay.api.fields import drop_nothing, nearest, show_path
 from forebay.api.kinds import KINDS
 from forebay.api.model_deployment import ModelDeployment
 from forebay.api.problems import InvalidManifest, Problem
@@ -80,10 +80,13 @@ class _Reading:
     problems: list[Problem] = field(default_factory=list)
     lines: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
-    def read_document(self, node: Node, at: FieldPath = ()) -> None:
-        """Read one object, or the objects of a List."""
+    def read_document(self, node: Node) -> None:
+        """Read a document: one object, or the objects of a List."""
         for finding, line in _complaints(node):
-            self._report(finding, node, at, line)
+            self._report(finding, node, (), line)
+        self._read(node, ())
+
+    def _read(self, node: Node, at: FieldPath) -> None:
         if not isinstance(node.value, dict):
             self._report(Finding((), "is not an object: write apiVersion, kind, metadata, spec"), node, at)
             return
@@ -91,7 +94,7 @@ class _Reading:
         items = node.value.get("items")
         if (head.get("apiVersion"), head.get("kind")) == ("v1", "List") and items and isinstance(items.value, list):
             for index, item in enumerate(items.value):
-                self.read_document(Node(item.value, item.line), (*at, "items", index))
+                self._read(item, (*at, "items", index))
             return
         unknown = check_type(head.get("apiVersion"), head.get("kind"))
         if unknown is not None:
@@ -101,13 +104,15 @@ class _Reading:
 
     def _read_object(self, kind: type[ModelDeployment], node: Node, at: FieldPath) -> None:
         data = plain(node)
+        drop_nothing(kind, data)
         unresolved = list(resolve_references(kind, data, self.folder))
-        # What can't be resolved has been said: that a path isn't a source would only be an echo of it.
-        echoes = {finding.path for finding in unresolved}
-        findings = unresolved + [each for each in diagnose(kind, data, node) if each.path not in echoes]
+        complaints = [finding for finding, _ in _complaints(node)]
+        # Of a field that something was said of already, more would only be an echo.
+        said = {finding.path for finding in unresolved + complaints}
+        findings = unresolved + [each for each in diagnose(kind, data, node) if each.path not in said]
         for finding in findings:
             self._report(finding, node, at)
-        if not findings:
+        if not findings and not complaints:
             made = kind.model_validate(data, strict=True, by_alias=True, by_name=False)
             self._keep(made, node, at)
 

@@ -124,11 +124,11 @@ class Custom(Model):
         ),
         Rule(
             "!has(self.script) || self.script.contains('\\n')",
-            "script must be the Python source itself: the apiserver cannot read a file on your machine. "
-            "`forebay render FILE` puts the script of a path inline",
+            "must be Python source of two lines or more. A path, which ends in .py, is for the forebay command only: "
+            "`forebay render FILE` puts the script inline for a cluster",
             ".script",
         ),
-        Rule("!has(self.port) || has(self.image)", "port goes with image; a script is given its port", ".port"),
+        Rule("!has(self.port) || has(self.image)", "goes with image: a script is given its port", ".port"),
     )
     script: str | None = Field(
         default=None,
@@ -200,7 +200,7 @@ class Queue(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "duration(self.timeout) >= duration('10ms') && duration(self.timeout) <= duration('1h')",
-            'timeout must lie between 10ms and 1h: write "30s"',
+            'must lie between 10ms and 1h: write "30s"',
             ".timeout",
         ),
     )
@@ -243,7 +243,7 @@ class ModelDeployment(Kind):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
-            "the name must be 40 characters at most, of lower-case letters, digits and `-`: what is made for the "
+            "must be 40 characters at most, of lower-case letters, digits and `-`: what is made for the "
             "object is called after it, with a suffix, and Kubernetes allows 63",
             ".metadata.name",
         ),

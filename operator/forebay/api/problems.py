@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# More than this helps nobody: a terminal scrolls the first ones away.
+MAX_SHOWN = 50
 
-@dataclass(frozen=True, slots=True, order=True)
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake: where it stands, and what to write instead."""
 
@@ -26,4 +29,6 @@ class InvalidManifest(ValueError):  # noqa: N818  a manifest is what is invalid;
         self.problems = tuple(sorted(problems, key=lambda each: (each.file, each.line or 0)))
 
     def __str__(self) -> str:
-        return "\n".join(str(problem) for problem in self.problems)
+        shown = [str(problem) for problem in self.problems[:MAX_SHOWN]]
+        more = len(self.problems) - len(shown)
+        return "\n".join([*shown, f"... and {more} more problems"] if more else shown)

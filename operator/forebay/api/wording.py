@@ -3,6 +3,7 @@
 Values are never repeated: they may be secrets, and the line that is named shows them anyway.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,14 +42,14 @@ def _unknown(kind: type[Model], path: Path, error: ErrorDetails) -> str:
 
 def _missing(kind: type[Model], path: Path, error: ErrorDetails) -> str:
     field = field_at(kind, path)
-    about = (field.description or "").split(". ")[0].rstrip(".") if field else ""
+    about = re.split(r"[.:](?: |$)", (field.description or "") if field else "")[0]
     return f"is required: {about[:1].lower()}{about[1:]}"
 
 
 def _not_text(kind: type[Model], path: Path, error: ErrorDetails) -> str:
     value = error["input"]
     if isinstance(value, bool):
-        return "must be text, and YAML reads yes, no, on and off as true or false: put it in quotes"
+        return "must be text, and YAML reads y, yes, on, n, no and off as true or false: put it in quotes"
     if isinstance(value, int | float):
         return "must be text, not a number: put it in quotes"
     return f"must be text, not {type_of(value)}"
@@ -58,6 +59,8 @@ def _not_integer(kind: type[Model], path: Path, error: ErrorDetails) -> str:
     value = error["input"]
     if isinstance(value, str) and value.strip().isdecimal():
         return "must be a number, not text: leave out the quotes"
+    if isinstance(value, bool):
+        return "must be a whole number, and YAML reads y, yes, on, n, no and off as true or false"
     return "must be a whole number" + ("" if isinstance(value, float) else f", not {type_of(value)}")
 
 
@@ -68,8 +71,8 @@ def _not_object(kind: type[Model], path: Path, error: ErrorDetails) -> str:
     field = field_at(kind, path)
     if model is None or (field is not None and "dict" in str(field.annotation)):
         return f"must be an object of names and values, not {is_}"
-    if not fields_of(model):
-        return f"must be an empty object, not {is_}: write {name}: {{}}"
+    if not any(each.is_required() for each in fields_of(model).values()):
+        return f"must be an object, not {is_}: write {name}: {{}}, or set {', '.join(fields_of(model))} in it"
     return f"must be an object, not {is_}: its fields are {', '.join(fields_of(model))}"
 
 
@@ -81,6 +84,8 @@ def _form(kind: type[Model], path: Path, error: ErrorDetails) -> str:
     key = bool(path) and path[-1] == "[key]"
     field = field_at(kind, path)
     form = form_of(field, key=key) if field else ""
+    if key:
+        return f"the name must be written as {form}"
     return f"must be written as {form}" if form else "is not written as it must be"
 
 
