@@ -64,9 +64,7 @@ def from_client_error(error: boto.ClientError, *, where: str, signed: bool) -> S
     if reason is None:
         # Not transient: boto3 has tried four times by now.
         advice = "run this again, and look at the server's own log if it goes on"
-        return StorageError(
-            Reason.SERVER_ERROR, f"{where}: the server answers {status} {code}: {advice}", transient=busy
-        )
+        return StorageError(Reason.SERVER_ERROR, f"{where}: the server answers {status} {code}: {advice}")
     if reason is Reason.ACCESS_DENIED and not signed:
         return credentials_missing(where)
     advice = _ADVICE.get(code) or _REASON_ADVICE[reason]
