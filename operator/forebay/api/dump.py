@@ -1,5 +1,6 @@
 """Objects back to YAML, as `kubectl apply` takes it."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -29,8 +30,13 @@ def to_data(item: Kind, *, defaults: bool = True) -> dict[str, Any]:
 
 def to_yaml(*items: Kind, defaults: bool = True) -> str:
     """The objects as YAML documents."""
+    return dump_documents(to_data(item, defaults=defaults) for item in items)
+
+
+def dump_documents(documents: Iterable[Mapping[str, Any]]) -> str:
+    """Any objects as YAML documents."""
     dumped = [
-        yaml.dump(to_data(item, defaults=defaults), Dumper=_Dumper, sort_keys=False, width=116, allow_unicode=True)
-        for item in items
+        yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, width=116, allow_unicode=True)
+        for document in documents
     ]
     return "---\n".join(dumped)

@@ -1,1 +1,1 @@
-"""Forebay."""
+"""Local mode: the plan of a ModelDeployment as processes on this machine."""

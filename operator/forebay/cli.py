@@ -1,0 +1,106 @@
+"""The forebay command."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from forebay.api.dump import dump_documents
+from forebay.api.load import load_file
+from forebay.api.problems import InvalidManifest
+from forebay.local.errors import LocalError
+
+app = typer.Typer(
+    help="Serve machine-learning models with a bounded queue in front of every instance.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+File = Annotated[Path, typer.Argument(help="Manifest with one or more ModelDeployments; - for standard input.")]
+
+
+@app.command()
+def serve(
+    file: File,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the gateway: 8080 or, if taken, any free one.")
+    ] = None,
+) -> None:
+    """Serve the ModelDeployments of FILE on this machine: real Triton, real Envoy, no cluster."""
+    from forebay.local.serve import serve as serve_locally  # noqa: PLC0415  (the other commands start without it)
+
+    asyncio.run(serve_locally(load_file(file), port=port, console=Console()))
+
+
+@app.command()
+def predict(
+    name: Annotated[str, typer.Argument(help="ModelDeployment that is being served: NAME or NAMESPACE/NAME.")],
+    file: Annotated[
+        list[Path], typer.Option("--file", "-f", help="What to send: a picture, .json, or .npy/.npz with tensors.")
+    ],
+) -> None:
+    """Send files to a ModelDeployment that `forebay serve` runs, and print the answers."""
+    from forebay.local.predict import predict as predict_locally  # noqa: PLC0415
+
+    failed = False
+    for each in file:
+        failed |= not predict_locally(name, each, console=Console())
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def check(script: Annotated[Path, typer.Argument(help="Serving script: a .py file with one class.")]) -> None:
+    """Try a serving script: syntax, libraries, class, and one example request through the real server."""
+    from forebay.local.check import check_script  # noqa: PLC0415
+
+    raise typer.Exit(0 if check_script(script, console=Console()) else 1)
+
+
+@app.command()
+def validate(file: File) -> None:
+    """Check FILE by the rules that a cluster applies."""
+    objects = load_file(file)
+    for each in objects:
+        Console().print(f"{each.kind} {each.metadata.namespace}/{each.metadata.name} is valid", highlight=False)
+
+
+@app.command()
+def render(file: File) -> None:
+    """Print what would be applied to a cluster for FILE."""
+    from forebay.plan.manifests import build_manifests  # noqa: PLC0415
+    from forebay.plan.resolve import resolve  # noqa: PLC0415
+
+    servings = [resolve(each) for each in load_file(file)]
+    sys.stdout.write(dump_documents(child for each in servings for child in build_manifests(each)))
+
+
+def main() -> None:
+    """Run the command; what the user can mend is shown without a traceback, with status 1."""
+    errors = Console(stderr=True)
+    try:
+        app()
+    except (InvalidManifest, LocalError) as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(1)
+    except OSError as error:
+        errors.print(f"[bold red]error:[/] {escape(_explain(error))}", soft_wrap=True, highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _explain(error: OSError) -> str:
+    import errno  # noqa: PLC0415
+
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}: free some space, or point $FOREBAY_CACHE and $FOREBAY_STATE to another disk"
+    return f"{error.strerror or error}{where}"
+
+
+if __name__ == "__main__":
+    main()

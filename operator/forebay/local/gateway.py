@@ -1,0 +1,49 @@
+"""The gateway's Envoy on this machine."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import httpx
+
+from forebay.local.envoy_binary import DRAIN_S, build_envoy_command
+from forebay.local.ports import HOST, find_free_ports
+from forebay.local.process import Process, describe_exit
+from forebay.plan.envoy import Address
+from forebay.plan.envoy_gateway import Route, build_gateway
+
+_ACTIVE = "http.gateway.downstream_rq_active"
+_POLL_S = 0.05
+
+
+class Gateway:
+    """One Envoy in front of everything that this command serves."""
+
+    def __init__(self, routes: Sequence[Route], *, port: int, folder: Path, on_event: Callable[[str], None]) -> None:
+        self.address = Address(HOST, port)
+        self._admin = Address(HOST, find_free_ports(1)[0])
+        config = build_gateway(routes, listen=self.address, admin=self._admin)
+        command = build_envoy_command("gateway", config, folder=folder)
+        self.process = Process(command, on_exit=lambda status: on_event(f"gateway exited with {describe_exit(status)}"))
+
+    async def drain(self, *, limit_s: float, on_wait: Callable[[int], None]) -> int:
+        """Take no new connection, and wait `limit_s` seconds at most for requests in flight. Returns how many are left."""
+        base = f"http://{self._admin.host}:{self._admin.port}"
+        deadline = time.monotonic() + limit_s
+        async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
+            try:
+                await client.post(f"{base}/drain_listeners?graceful&skip_exit")
+                await asyncio.sleep(DRAIN_S)
+                while (active := await _count_active(client, base)) and time.monotonic() < deadline:
+                    on_wait(active)
+                    await asyncio.sleep(_POLL_S)
+            except httpx.HTTPError:  # the gateway is down, and with it every request
+                return 0
+        return active
+
+
+async def _count_active(client: httpx.AsyncClient, base: str) -> int:
+    answer = await client.get(f"{base}/stats", params={"filter": f"^{_ACTIVE}$"})
+    name, _, value = answer.text.strip().rpartition(": ")
+    return int(value) if name == _ACTIVE else 0

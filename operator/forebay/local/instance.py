@@ -1,0 +1,136 @@
+"""One instance of a workload: the model server and the Envoy with its queue, and whether it is ready."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+import httpx
+
+from forebay.local.meter import Meter
+from forebay.local.process import Command, Process, describe_exit, read_tail
+from forebay.local.runtime import RuntimeFiles
+from forebay.local.triton.diagnose import explain_failure
+from forebay.metrics import InstanceSample
+from forebay.plan.envoy_queue import QueueAddresses
+from forebay.plan.resolve import Server, Workload
+
+_STARTING_POLL_S = 0.1
+_READY_POLL_S = 1.0
+_PROBE_TIMEOUT_S = 2.0
+_FAILURE_THRESHOLD = 3
+_LAST_LINES = 3
+
+
+class State(StrEnum):
+    """Where an instance stands."""
+
+    LOADING = "loading"
+    READY = "ready"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+
+
+class Instance:
+    """The processes of one instance. `on_change` is called whenever its state changes."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        *,
+        addresses: QueueAddresses,
+        server: Command,
+        queue: Command,
+        on_change: Callable[["Instance"], None],
+    ) -> None:
+        self.name = server.name
+        self.workload = workload
+        self.addresses = addresses
+        self.state = State.LOADING
+        self.reason = ""
+        self.since = time.monotonic()
+        self.server = Process(server, on_exit=lambda status: self._on_exit("the model server", status))
+        self.queue = Process(queue, on_exit=lambda status: self._on_exit("its queue", status))
+        runtime = RuntimeFiles(Path(addresses.runtime_dir))
+        self.meter = Meter(workload.limits, admin=addresses.admin, runtime=runtime)
+        self._on_change = on_change
+        self._was_ready = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start both processes and watch them."""
+        self.queue.start()
+        self.server.start()
+        self._task = asyncio.create_task(self._watch(), name=f"watch {self.name}")
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Stop the model server, then its queue, which outlives it."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self.server.stop(grace_s=grace_s)
+        await self.queue.stop(grace_s=grace_s)
+
+    def kill(self) -> None:
+        """End both processes at once."""
+        self.server.kill()
+        self.queue.kill()
+
+    def sample(self) -> InstanceSample:
+        """What the metrics say of this instance."""
+        workload = self.workload
+        labels = (workload.namespace, workload.deployment, str(workload.role), self.name)
+        return InstanceSample(
+            labels=labels, stats=self.meter.stats, slots=workload.limits.slots, depth=self.meter.depth
+        )
+
+    async def _watch(self) -> None:
+        """Ask for readiness through the queue, as the gateway's requests come, and read the queue's numbers."""
+        front = self.addresses.front
+        url = f"http://{front.host}:{front.port}/v2/health/ready"
+        failures = 0
+        async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT_S, trust_env=False) as client:
+            while True:
+                ready = await _is_ready(client, url)
+                failures = 0 if ready else failures + 1
+                if ready and self.state is not State.READY:
+                    self._was_ready = True
+                    self._change(State.READY)
+                elif self.state is State.READY and failures >= _FAILURE_THRESHOLD:
+                    self._change(State.LOADING, f"its readiness check failed {failures} times")
+                if ready:
+                    await self.meter.read(client)
+                await asyncio.sleep(_READY_POLL_S if ready else _STARTING_POLL_S)
+
+    def _on_exit(self, what: str, status: int) -> None:
+        reason = f"{what} exited with {describe_exit(status)}"
+        if self._was_ready:
+            self._change(State.RESTARTING, reason)
+        elif what == "its queue":
+            self._change(State.FAILED, f"{reason}: {_last_lines(self.queue.command.log)}")
+        else:
+            self._change(State.FAILED, self._explain(reason))
+
+    def _explain(self, reason: str) -> str:
+        log = self.server.command.log
+        told = explain_failure(read_tail(log)) if self.workload.server is Server.TRITON else ""
+        return told or f"{reason}: {_last_lines(log)}"
+
+    def _change(self, state: State, reason: str = "") -> None:
+        self.state, self.reason, self.since = state, reason, time.monotonic()
+        self._on_change(self)
+
+
+async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await client.get(url)).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _last_lines(log: Path) -> str:
+    lines = [line for line in read_tail(log).splitlines() if line.strip() and not line.startswith("[forebay]")]
+    return "\n".join(lines[-_LAST_LINES:]) or f"nothing in {log}"

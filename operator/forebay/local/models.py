@@ -1,0 +1,50 @@
+"""The model's files: fetched by the same command that is a pod's init container."""
+
+import asyncio
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from forebay.local.display import Display
+from forebay.local.errors import LocalError
+from forebay.local.paths import cache_dir
+from forebay.plan.resolve import Server, Workload
+from forebay.serving.storage.layout import read_model_names
+
+
+async def fetch_model(workload: Workload, display: Display) -> Path:
+    """Bring the files of a workload's model here, and return their folder. Raises LocalError with the reason."""
+    layout = "triton" if workload.server is Server.TRITON else "plain"
+    key = hashlib.sha256(f"{workload.model.uri} {layout}".encode()).hexdigest()[:16]
+    folder = cache_dir() / "models" / key
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "forebay.serving.storage", "--uri", workload.model.uri]
+    argv += ["--to", str(folder), "--layout", layout, "--name", workload.served_model]
+    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    last: Mapping[str, Any] = {}
+    with display.download(workload.model.uri) as progress:
+        assert process.stdout is not None  # noqa: S101  (asked for above)
+        async for line in process.stdout:
+            last = json.loads(line)
+            if last["event"] == "progress":
+                progress(last["bytes"], last["total"])
+    await process.wait()
+    if last.get("event") != "done":
+        message = last.get("message") or f"the download ended with status {process.returncode}"
+        raise LocalError(f"model {workload.model.uri}: {last.get('reason', 'Failed')}: {message}")
+    path = Path(last["path"])
+    if layout == "triton":
+        _require_model(workload, path)
+    return path
+
+
+def _require_model(workload: Workload, repository: Path) -> None:
+    names = read_model_names(repository)
+    if workload.served_model not in names:
+        raise LocalError(
+            f"the repository {workload.model.uri} has no model {workload.served_model}: it has {', '.join(names)}. "
+            f"Write predictor: {{triton: {{model: {names[0]}}}}}"
+        )

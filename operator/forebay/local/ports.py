@@ -1,0 +1,48 @@
+"""Free ports on loopback, and who holds one that isn't."""
+
+import contextlib
+import socket
+from pathlib import Path
+
+from forebay.local.errors import LocalError
+
+HOST = "127.0.0.1"
+_LISTEN = "0A"
+
+
+def find_free_ports(count: int) -> list[int]:
+    """`count` different ports that nothing listens on. Held open together, so that none comes twice."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def require_free_port(port: int) -> None:
+    """Raise LocalError, with the process that holds the port, when it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except PermissionError as error:
+            raise LocalError(f"port {port} needs root: choose one above 1023 with --port") from error
+        except OSError as error:
+            holder = _find_holder(port)
+            raise LocalError(
+                f"port {port} is taken{holder}: choose another with --port, or leave --port out to get a free one"
+            ) from error
+
+
+def _find_holder(port: int) -> str:
+    inodes = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        if table.exists():
+            rows = [line.split() for line in table.read_text().splitlines()[1:]]
+            inodes |= {row[9] for row in rows if row[3] == _LISTEN and int(row[1].rsplit(":", 1)[1], 16) == port}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            links = [str(fd.readlink()) for fd in (process / "fd").iterdir()]
+            if any(link == f"socket:[{inode}]" for link in links for inode in inodes):
+                return f" by {(process / 'comm').read_text().strip()} (process {process.name})"
+    return ""

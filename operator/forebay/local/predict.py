@@ -1,0 +1,84 @@
+"""`forebay predict`: send a file to what `forebay serve` runs."""
+
+import io
+import json
+import mimetypes
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import tritonclient.http
+from rich.console import Console
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from forebay.local.errors import LocalError
+from forebay.local.run_folder import Record, find_record
+
+_TIMEOUT_S = 300.0
+_LONGEST_TEXT = 2000
+
+
+def predict(name: str, file: Path, *, console: Console) -> bool:
+    """Send one file and print the answer; False when it was refused. Raises LocalError when nothing could be sent."""
+    record = find_record(name)
+    if not file.is_file():
+        raise LocalError(f"{file} is not a file")
+    content = file.read_bytes()
+    try:
+        if file.suffix in (".npy", ".npz"):
+            return _predict_arrays(record, file.name, content, console)
+        return _predict_file(record, file.name, content, console)
+    except httpx.TransportError as error:
+        raise LocalError(f"{record.name} does not answer at {record.url}: {error}") from error
+
+
+def _predict_file(record: Record, name: str, content: bytes, console: Console) -> bool:
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    path = "/predict"
+    if record.entry == "predictor" and kind == "application/json":
+        path = f"/v2/models/{record.model}/infer"
+    answer = httpx.post(
+        record.url + path, content=content, headers={"content-type": kind}, timeout=_TIMEOUT_S, trust_env=False
+    )
+    if answer.status_code == 404 and answer.headers.get("x-forebay-reason") == "path-not-served":
+        raise LocalError(
+            f"{record.name} takes tensors, not a {kind} file: it has no transformer. Send a .json file in the form of "
+            "the Open Inference Protocol, or .npy/.npz"
+        )
+    _show(console, name, _describe(answer), ok=answer.is_success)
+    return answer.is_success
+
+
+def _describe(answer: httpx.Response) -> str:
+    try:
+        body = answer.json()
+    except ValueError:
+        return answer.text[:_LONGEST_TEXT]
+    if answer.is_success:
+        return json.dumps(body)
+    return f"{answer.status_code}: {body.get('error', body) if isinstance(body, dict) else body}"
+
+
+def _predict_arrays(record: Record, name: str, content: bytes, console: Console) -> bool:
+    loaded: Any = np.load(io.BytesIO(content), allow_pickle=False)
+    client = tritonclient.http.InferenceServerClient(record.url.removeprefix("http://"), network_timeout=_TIMEOUT_S)
+    try:
+        declared = [each["name"] for each in client.get_model_metadata(record.model).get("inputs", [])]
+        arrays = {declared[0] if declared else "input": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        inputs = []
+        for key, array in arrays.items():
+            each = tritonclient.http.InferInput(key, list(array.shape), np_to_triton_dtype(array.dtype))
+            each.set_data_from_numpy(array)
+            inputs.append(each)
+        result = client.infer(record.model, inputs)
+    except InferenceServerException as error:
+        _show(console, name, error.message(), ok=False)
+        return False
+    outputs = {each["name"]: result.as_numpy(each["name"]).tolist() for each in result.get_response()["outputs"]}
+    _show(console, name, json.dumps(outputs, default=str), ok=True)
+    return True
+
+
+def _show(console: Console, name: str, text: str, *, ok: bool) -> None:
+    console.print(f"{name}: {text}", style=None if ok else "red", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,181 @@
+"""`forebay serve`: from manifests to running processes, until Ctrl-C."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from forebay.api import ModelDeployment
+from forebay.local.deployment import Deployment
+from forebay.local.display import Display
+from forebay.local.errors import LocalError
+from forebay.local.exporter import Exporter
+from forebay.local.gateway import Gateway
+from forebay.local.instance import Instance, State
+from forebay.local.ports import find_free_ports, require_free_port
+from forebay.local.run_folder import Record, RunFolder
+from forebay.local.summary import build_summary, show_summary
+from forebay.plan.envoy_gateway import build_route
+from forebay.plan.resolve import resolve
+
+_PREFERRED_PORT = 8080
+_STOP_GRACE_S = 10.0
+_POLL_S = 0.05
+_PROGRESS_EVERY_S = 5.0
+
+
+class Session:
+    """One run of `forebay serve`."""
+
+    def __init__(self, manifests: Sequence[ModelDeployment], *, port: int | None, console: Console) -> None:
+        self._servings = [resolve(manifest) for manifest in manifests]
+        self._port = port
+        self._console = console
+        self._display = Display(console)
+        self._deployments: list[Deployment] = []
+        self._gateway: Gateway | None = None
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until stopped. Raises LocalError when something can't start."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._kill)
+            for serving in self._servings:
+                folder = RunFolder(f"{serving.namespace}/{serving.name}")
+                stack.callback(folder.close)
+                self._deployments.append(Deployment(serving, folder))
+            port = self._choose_port()
+            for deployment in self._deployments:
+                await deployment.prepare(self._display)
+            exporter = Exporter(lambda: [i for deployment in self._deployments for i in deployment.instances])
+            stack.callback(exporter.stop)
+            self._start(port)
+            await self._until_ready()
+            await self._announce(exporter.url)
+            await self._stop.wait()
+            await self._drain()
+
+    def stop(self) -> None:
+        """End `run` after a drain. A second call ends everything at once."""
+        if self._stop.is_set():
+            self._kill()
+            os._exit(130)
+        self._stop.set()
+
+    def _choose_port(self) -> int:
+        if self._port is not None:
+            require_free_port(self._port)
+            return self._port
+        try:
+            require_free_port(_PREFERRED_PORT)
+        except LocalError:
+            return find_free_ports(1)[0]
+        return _PREFERRED_PORT
+
+    def _start(self, port: int) -> None:
+        routes = [build_route(each.serving, each.pools[-1].members("gateway")) for each in self._deployments]
+        folder = self._deployments[0].folder.path
+        self._gateway = Gateway(routes, port=port, folder=folder, on_event=self._display.warn)
+        self._gateway.process.start()
+        for deployment in self._deployments:
+            for pool in deployment.pools:
+                pool.on_event = self._tell
+                for instance in pool.instances:
+                    instance.start()
+
+    async def _until_ready(self) -> None:
+        instances = [instance for each in self._deployments for instance in each.instances]
+        told = started = time.monotonic()
+        with self._console.status("loading") as status:
+            while waiting := [each for each in instances if each.state is not State.READY]:
+                failed = [each for each in waiting if each.state is State.FAILED]
+                if failed:
+                    raise LocalError("\n".join(f"{each.name}: {each.reason}\n  log: {_log(each)}" for each in failed))
+                if self._stop.is_set():
+                    return
+                now = time.monotonic()
+                text = f"loading for {now - started:.0f} s: {', '.join(each.name for each in waiting)}"
+                status.update(text)
+                if not self._console.is_terminal and now - told > _PROGRESS_EVERY_S:
+                    told = now
+                    self._display.say(text)
+                await asyncio.sleep(_POLL_S)
+
+    async def _announce(self, metrics: str) -> None:
+        if self._stop.is_set():
+            return
+        assert self._gateway is not None  # noqa: S101  (started before)
+        address = self._gateway.address
+        for deployment in self._deployments:
+            serving = deployment.serving
+            name = f"{serving.namespace}/{serving.name}"
+            record = Record(
+                name=name,
+                url=f"http://{address.host}:{address.port}/{name}",
+                grpc=f"{address.host}:{address.port}",
+                metrics=metrics,
+                model=serving.predictor.served_model if not serving.transformers else serving.name,
+                entry=str(serving.entry.role),
+                pid=os.getpid(),
+            )
+            deployment.folder.publish(record)
+            summary = build_summary(record, deployment.instances, metadata=await _read_metadata(record))
+            show_summary(self._console, summary)
+        self._console.print("\n[dim]Ctrl-C drains and stops; a second one ends it at once.[/]")
+
+    def _tell(self, instance: Instance) -> None:
+        if self._stop.is_set():
+            return
+        if instance.state is State.READY:
+            self._display.say(f"{instance.name} is ready")
+        else:
+            self._display.warn(f"{instance.name} is {instance.state}: {instance.reason}")
+
+    async def _drain(self) -> None:
+        assert self._gateway is not None  # noqa: S101  (started before)
+        self._display.say("draining: no new connection is taken, requests in flight are finished")
+        limit_s = max(serving.entry.limits.timeout_s for serving in self._servings) + 1
+        with self._console.status("draining") as status:
+            left = await self._gateway.drain(
+                limit_s=limit_s, on_wait=lambda active: status.update(f"draining: {active} in flight")
+            )
+        if left:
+            self._display.warn(f"{left} requests were not answered within {limit_s:g} s")
+        await self._gateway.process.stop(grace_s=_STOP_GRACE_S)
+        pools = [pool for each in self._deployments for pool in reversed(each.pools)]
+        for pool in pools:  # transformers before the predictors that they call
+            await asyncio.gather(*(instance.stop(grace_s=_STOP_GRACE_S) for instance in pool.instances))
+        self._display.say("stopped")
+
+    def _kill(self) -> None:
+        if self._gateway:
+            self._gateway.process.kill()
+        for deployment in self._deployments:
+            for instance in deployment.instances:
+                instance.kill()
+
+
+async def serve(manifests: Sequence[ModelDeployment], *, port: int | None, console: Console) -> None:
+    """Serve ModelDeployments on this machine until SIGINT or SIGTERM. Raises LocalError when they can't be."""
+    session = Session(manifests, port=port, console=console)
+    task = asyncio.ensure_future(session.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, session.stop)
+    await task
+
+
+async def _read_metadata(record: Record) -> dict[str, object]:
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+        answer = await client.get(f"{record.url}/v2/models/{record.model}")
+        return dict(answer.json()) if answer.status_code == 200 else {}
+
+
+def _log(instance: Instance) -> Path:
+    return instance.server.command.log

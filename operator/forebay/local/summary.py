@@ -1,0 +1,100 @@
+"""What is shown once everything is ready: a table, the addresses, and calls that are ready to paste."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from forebay.local.instance import Instance
+from forebay.local.run_folder import Record
+
+_LONGEST_EXAMPLE = 64
+
+
+def build_table(instances: Sequence[Instance]) -> Table:
+    """A row per instance, with the reason of what is not ready."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("INSTANCE", "STATE", "QUEUE"):
+        table.add_column(column, overflow="fold")
+    for instance in instances:
+        limits = instance.workload.limits
+        depth = "derived" if limits.depth_derived else str(limits.depth)
+        state = Text(str(instance.state), style="green" if instance.state == "ready" else "yellow")
+        if instance.reason:
+            state.append(f": {instance.reason}")
+        queue = f"{limits.slots} at once, depth {depth}, {limits.timeout_s:g} s"
+        table.add_row(instance.name, state, queue)
+    return table
+
+
+def build_summary(record: Record, instances: Sequence[Instance], *, metadata: dict[str, Any]) -> RenderableType:
+    """The table, the addresses and the examples of one ModelDeployment."""
+    curl, python = build_examples(record, metadata)
+    addresses = Table(box=None, show_header=False, pad_edge=False)
+    addresses.add_row("URL", record.url)
+    addresses.add_row("gRPC", f"{record.grpc}, with the header forebay-deployment: {record.name}")
+    addresses.add_row("metrics", record.metrics)
+    addresses.add_row("logs", str(instances[0].server.command.log.parent))
+    return Group(
+        Text(f"\n{record.name} is ready", style="bold green"),
+        build_table(instances),
+        Text(),
+        addresses,
+        Text("\nTry it:", style="bold"),
+        Text(curl),
+        Text("\nor in Python:", style="bold"),
+        Text(python),
+    )
+
+
+def build_examples(record: Record, metadata: dict[str, Any]) -> tuple[str, str]:
+    """A curl command and a Python call. `metadata` is the model's, as the Open Inference Protocol gives it."""
+    if record.entry == "transformer":
+        curl = f"curl {record.url}/predict -H 'content-type: image/png' --data-binary @picture.png"
+        python = (
+            "import httpx\n"
+            f'print(httpx.post("{record.url}/predict", content=open("picture.png", "rb").read(),\n'
+            '                 headers={"content-type": "image/png"}).json())'
+        )
+        return curl, python
+    inputs = [_build_input(each) for each in metadata.get("inputs", [])]
+    if any(len(each["data"]) > _LONGEST_EXAMPLE for each in inputs):
+        curl = f"curl {record.url}/v2/models/{record.model}"
+    else:
+        curl = f"curl {record.url}/v2/models/{record.model}/infer -d '{json.dumps({'inputs': inputs})}'"
+    return curl, _build_python(record, inputs)
+
+
+def _build_input(declared: dict[str, Any]) -> dict[str, Any]:
+    shape = [max(1, int(size)) for size in declared["shape"]]
+    zero: Any = {"BYTES": "", "BOOL": False}.get(declared["datatype"], 0)
+    return {
+        "name": declared["name"],
+        "shape": shape,
+        "datatype": declared["datatype"],
+        "data": [zero] * math.prod(shape),
+    }
+
+
+def _build_python(record: Record, inputs: list[dict[str, Any]]) -> str:
+    lines = [
+        "import numpy as np, tritonclient.http as triton",
+        f'client = triton.InferenceServerClient("{record.url.removeprefix("http://")}")',
+        "inputs = []",
+    ]
+    for each in inputs:
+        lines += [
+            f'inputs.append(triton.InferInput("{each["name"]}", {each["shape"]}, "{each["datatype"]}"))',
+            f"inputs[-1].set_data_from_numpy(np.zeros({each['shape']}, "
+            f'triton.triton_to_np_dtype("{each["datatype"]}")))',
+        ]
+    return "\n".join([*lines, f'print(client.infer("{record.model}", inputs).get_response())'])
+
+
+def show_summary(console: Console, summary: RenderableType) -> None:
+    """Print without cutting: what is pasted must be whole."""
+    console.print(summary, soft_wrap=True, highlight=False)

@@ -1,0 +1,1 @@
+"""Triton on this machine: its environment, its command line, and what its log says."""

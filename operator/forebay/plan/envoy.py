@@ -1,0 +1,161 @@
+"""Pieces of Envoy config that the queue and the gateway share, as data structures that become JSON.
+
+Source of every field: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/api
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forebay.plan.names import REASON_HEADER
+
+Json = dict[str, Any]
+
+UNLIMITED = 1_000_000
+# Bodies are held back until they are whole, so that a slow upload takes no slot, and kept for a retry.
+MAX_BODY_BYTES = 64 * 1024 * 1024
+_TYPE = "type.googleapis.com/envoy."
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where something listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class EndpointFile:
+    """A cluster's members in a file that Envoy watches: local mode's EDS."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class DnsName:
+    """A cluster's members behind a name that resolves to all of them: a headless Service."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class InternalListener:
+    """A listener of the same Envoy, reached without the network."""
+
+    name: str
+
+
+Members = Address | EndpointFile | DnsName | InternalListener
+
+
+def build_any(kind: str, **fields: Any) -> Json:
+    """A typed extension config."""
+    return {"@type": _TYPE + kind, **fields}
+
+
+def build_address(address: Address) -> Json:
+    """A socket address."""
+    return {"socket_address": {"address": address.host, "port_value": address.port}}
+
+
+def build_protocol(*, kind: str) -> Json:
+    """Upstream protocol of a cluster: "http1", "http2", or "downstream", the one that the client spoke."""
+    # gRPC ends in trailers, and passes the queue's inner hop over HTTP/1.1.
+    http1 = {"enable_trailers": True}
+    configs: dict[str, Json] = {
+        "http1": {"explicit_http_config": {"http_protocol_options": http1}},
+        "http2": {"explicit_http_config": {"http2_protocol_options": {}}},
+        "downstream": {
+            "use_downstream_protocol_config": {"http_protocol_options": http1, "http2_protocol_options": {}}
+        },
+    }
+    name = "extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {f"envoy.{name}": build_any(name, **configs[kind])}
+
+
+def build_limits(*, connections: int = UNLIMITED, pending: int = UNLIMITED) -> Json:
+    """Circuit breakers: every limit is stated, since Envoy's own defaults (1,024, and 3 retries) are no one's wish."""
+    threshold = {
+        "max_connections": connections,
+        "max_pending_requests": pending,
+        "max_requests": UNLIMITED,
+        "max_retries": UNLIMITED,
+    }
+    return {"thresholds": [threshold]}
+
+
+def build_cluster(name: str, members: Members, *, protocol: str, **fields: Any) -> Json:
+    """A cluster whose members are one address, a watched file, or a DNS name."""
+    cluster: Json = {
+        "name": name,
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": build_protocol(kind=protocol),
+        "circuit_breakers": build_limits(),
+        **fields,
+    }
+    if isinstance(members, EndpointFile):
+        source = {"path_config_source": {"path": members.path}, "resource_api_version": "V3"}
+        return {**cluster, "type": "EDS", "eds_cluster_config": {"service_name": name, "eds_config": source}}
+    kind = "STRICT_DNS" if isinstance(members, DnsName) else "STATIC"
+    return {**cluster, "type": kind, "load_assignment": build_assignment(name, [members])}
+
+
+def build_assignment(cluster: str, members: Iterable[Address | DnsName | InternalListener]) -> Json:
+    """The members of a cluster (ClusterLoadAssignment)."""
+    endpoints = [{"endpoint": {"address": _build_member(member)}} for member in members]
+    return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": endpoints}]}
+
+
+def _build_member(member: Address | DnsName | InternalListener) -> Json:
+    if isinstance(member, InternalListener):
+        return {"envoy_internal_address": {"server_listener_name": member.name}}
+    return build_address(Address(member.host, member.port))
+
+
+def build_connection_manager(
+    name: str, *, virtual_hosts: Sequence[Json], filters: Sequence[Json] = (), replies: Sequence[Json], **fields: Any
+) -> Json:
+    """The filter chain of an HTTP listener that takes HTTP/1.1 and HTTP/2 (gRPC) on one port."""
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": build_any("extensions.filters.http.router.v3.Router", suppress_envoy_headers=True),
+    }
+    manager = build_any(
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=name,
+        codec_type="AUTO",
+        http_protocol_options={"enable_trailers": True},
+        # An escaped slash or `..` must not reach what the routes don't let through.
+        normalize_path=True,
+        merge_slashes=True,
+        path_with_escaped_slashes_action="REJECT_REQUEST",
+        server_header_transformation="PASS_THROUGH",
+        stream_idle_timeout="0s",
+        route_config={"name": name, "virtual_hosts": list(virtual_hosts)},
+        http_filters=[*filters, router],
+        local_reply_config={"mappers": list(replies)},
+        **fields,
+    )
+    return {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+
+
+def build_header(name: str, value: str) -> Json:
+    """A header to set."""
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def build_retry_policy() -> Json:
+    """Try another instance when one is full or fails. A prediction changes nothing, so it may be asked for twice."""
+    reason = {"name": REASON_HEADER, "string_match": {"safe_regex": {"regex": "queue-full|instance-failed"}}}
+    predicate = build_any("extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")
+    return {
+        "retry_on": "connect-failure,refused-stream,reset,retriable-headers",
+        "retriable_headers": [reason],
+        "num_retries": 2,
+        "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.010s"},
+        "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": predicate}],
+        # An instance that fails fast has the fewest requests, so LEAST_REQUEST picks it again and again.
+        "host_selection_retry_max_attempts": "32",
+    }

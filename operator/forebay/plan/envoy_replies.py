@@ -1,0 +1,76 @@
+"""What Forebay answers itself: the reason in a header, a sentence in a JSON body or in the gRPC status."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forebay.plan.envoy import Json, build_header
+from forebay.plan.names import REASON_HEADER
+
+
+@dataclass(frozen=True)
+class LocalReply:
+    """Takes the place of an answer that Envoy gives by itself. `flags` are Envoy's response flags."""
+
+    flags: tuple[str, ...]
+    status: int
+    grpc_status: int
+    reason: str
+    message: str
+
+
+QUEUE_FULL = LocalReply(
+    ("UO",), 429, 8, "queue-full", "the queue of this instance is full: try again after Retry-After seconds"
+)
+TIMEOUT = LocalReply(("UT", "SI", "DT"), 504, 4, "timeout", "the request was not answered within queue.timeout")
+INSTANCE_FAILED = LocalReply(
+    ("UF", "UC", "UR", "LR", "UPE"), 503, 14, "instance-failed", "the model server of this instance failed"
+)
+NO_INSTANCE = LocalReply(("UH", "NC"), 503, 14, "no-instance", "no instance is ready: try again later")
+REPLIES = (QUEUE_FULL, TIMEOUT, INSTANCE_FAILED, NO_INSTANCE)
+
+
+def build_mappers(replies: Sequence[LocalReply] = REPLIES) -> list[Json]:
+    """The local reply mappers of a connection manager, for gRPC and for REST."""
+    return [mapper for reply in replies for mapper in (_build_grpc_mapper(reply), _build_rest_mapper(reply))]
+
+
+def _build_grpc_mapper(reply: LocalReply) -> Json:
+    content_type = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    both = [_build_flags(reply), {"header_filter": {"header": content_type}}]
+    return {
+        "filter": {"and_filter": {"filters": both}},
+        "status_code": reply.status,
+        # Envoy's own mapping would make UNAVAILABLE of 429 and of 504.
+        "headers_to_add": [*_build_headers(reply), build_header("grpc-status", str(reply.grpc_status))],
+        "body_format_override": {"text_format_source": {"inline_string": reply.message}},
+    }
+
+
+def _build_rest_mapper(reply: LocalReply) -> Json:
+    return {
+        "filter": _build_flags(reply),
+        "status_code": reply.status,
+        "headers_to_add": _build_headers(reply),
+        "body_format_override": {"json_format": {"error": reply.message, "reason": reply.reason}},
+    }
+
+
+def _build_flags(reply: LocalReply) -> Json:
+    return {"response_flag_filter": {"flags": list(reply.flags)}}
+
+
+def _build_headers(reply: LocalReply) -> list[Json]:
+    return [build_header(REASON_HEADER, reply.reason), build_header("retry-after", "1")]
+
+
+def build_refusal(status: int, *, reason: str, message: str) -> Json:
+    """The action of a route that answers by itself, with Forebay's body and reason header."""
+    body = json.dumps({"error": message, "reason": reason}) + "\n"
+    return {
+        "direct_response": {"status": status, "body": {"inline_string": body}},
+        "response_headers_to_add": [
+            build_header(REASON_HEADER, reason),
+            build_header("content-type", "application/json"),
+        ],
+    }

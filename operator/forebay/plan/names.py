@@ -1,0 +1,54 @@
+"""Every name and port that more than one place must agree on."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a workload is in its ModelDeployment."""
+
+    PREDICTOR = "predictor"
+    TRANSFORMER = "transformer"
+
+
+# Ports in a pod. Only the first is open to others; the servers behind the queue listen on loopback.
+QUEUE_PORT = 8080
+METRICS_PORT = 9090
+ADMIN_PORT = 9901
+EGRESS_PORT = 8100
+MODEL_HTTP_PORT = 8000
+MODEL_GRPC_PORT = 8001
+MODEL_METRICS_PORT = 8002
+
+# Envoy clusters of an instance's sidecar, part of the names of its stats.
+QUEUE_CLUSTER = "queue"
+MODEL_HTTP_CLUSTER = "model_http"
+MODEL_GRPC_CLUSTER = "model_grpc"
+PREDICTOR_CLUSTER = "predictor"
+
+# Headers.
+REASON_HEADER = "x-forebay-reason"
+DEPLOYMENT_HEADER = "forebay-deployment"
+
+# Paths in a pod.
+MODEL_DIR = "/mnt/model"
+SCRIPT_DIR = "/mnt/script"
+SCRIPT_FILE = "script.py"
+RUNTIME_DIR = "/etc/forebay/runtime"
+
+DEPTH_KEY = f"circuit_breakers.{QUEUE_CLUSTER}.default.max_pending_requests"
+SLOTS_KEY = f"circuit_breakers.{QUEUE_CLUSTER}.default.max_connections"
+
+
+def build_labels(*, deployment: str, role: Role) -> dict[str, str]:
+    """Labels by which the pods of one workload are found."""
+    return {
+        "app.kubernetes.io/name": "forebay",
+        "app.kubernetes.io/instance": deployment,
+        "app.kubernetes.io/component": str(role),
+        "app.kubernetes.io/managed-by": "forebay",
+    }
+
+
+def build_route_name(*, namespace: str, deployment: str) -> str:
+    """The name of a ModelDeployment's route and cluster in the gateway."""
+    return f"{namespace}/{deployment}"

@@ -1,0 +1,63 @@
+"""The command line of each model server, wherever it runs."""
+
+from dataclasses import dataclass
+
+from forebay.plan.envoy import Address
+from forebay.plan.names import Role
+from forebay.plan.resolve import Server, Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerAddresses:
+    """Where a model server listens, and where a transformer finds its predictor (HOST:PORT of the egress)."""
+
+    http: Address
+    grpc: Address
+    metrics: Address
+    egress: Address
+    model_dir: str
+    script: str
+
+
+def build_server_args(workload: Workload, addresses: ServerAddresses) -> list[str]:
+    """Arguments of the model server: of `tritonserver`, or of `python -m forebay.serving`; an image gets the user's."""
+    match workload.server:
+        case Server.TRITON:
+            ours = _build_triton_args(addresses)
+        case Server.SCRIPT:
+            ours = _build_script_args(workload, addresses)
+        case Server.IMAGE:
+            ours = []
+    return [*ours, *workload.args]
+
+
+def _build_triton_args(addresses: ServerAddresses) -> list[str]:
+    # Seconds that Triton gives requests in flight when it is told to stop: the queue has drained by then.
+    return [
+        f"--model-repository={addresses.model_dir}",
+        f"--http-address={addresses.http.host}",
+        f"--http-port={addresses.http.port}",
+        f"--grpc-address={addresses.grpc.host}",
+        f"--grpc-port={addresses.grpc.port}",
+        f"--metrics-address={addresses.metrics.host}",
+        f"--metrics-port={addresses.metrics.port}",
+        "--exit-timeout-secs=10",
+    ]
+
+
+def _build_script_args(workload: Workload, addresses: ServerAddresses) -> list[str]:
+    args = [
+        f"--script={addresses.script}",
+        f"--name={workload.deployment if workload.role is Role.TRANSFORMER else workload.served_model}",
+        f"--role={workload.role}",
+        f"--host={addresses.http.host}",
+        f"--http-port={addresses.http.port}",
+        f"--grpc-port={addresses.grpc.port}",
+        f"--concurrency={workload.limits.slots}",
+    ]
+    if workload.role is Role.TRANSFORMER:
+        egress = f"{addresses.egress.host}:{addresses.egress.port}"
+        args += [f"--predictor={egress}", f"--predictor-model={workload.served_model}"]
+    if workload.model.uri:
+        args.append(f"--model-dir={addresses.model_dir}")
+    return args
