@@ -13,7 +13,7 @@ def check_status(answer: httpx.Response, *, where: str, has_token: bool) -> None
     """Raise the StorageError that fits the answer's status, unless it is a success."""
     status = answer.status_code
     if answer.is_success:
-        if "content-encoding" in answer.headers:
+        if answer.headers.get("content-encoding", "identity") != "identity":
             raise StorageError(
                 Reason.SERVER_ERROR,
                 f"{where}: the server sends {answer.headers['content-encoding']} although it was asked for the plain "

@@ -40,4 +40,6 @@ def read_size(answer: httpx.Response) -> int | None:
         return int(match[1]) if match else None
     length = answer.headers.get("content-length", "")
     # With a content encoding the length is that of the encoded bytes.
-    return int(length) if length.isdigit() and "content-encoding" not in answer.headers else None
+    return (
+        int(length) if length.isdigit() and answer.headers.get("content-encoding", "identity") == "identity" else None
+    )

@@ -29,13 +29,10 @@ def arrange_triton(source: Path, repository: Path, *, name: str | None = None) -
         if not model_name or "/" in model_name or model_name.startswith("."):
             raise _bad(source, f'{CONFIG} gives no usable name: write name: "digits" in it, or give --name', name)
         _check_versions(source, model_name)
-        _replace(repository)
-        repository.mkdir()
-        (repository / model_name).symlink_to(_seen_from(repository, source))
+        _link_model(repository, model_name, _seen_from(repository, source))
         return repository
     check_repository(source, name=name)
-    _replace(repository)
-    repository.symlink_to(_seen_from(repository.parent, source))
+    _link_whole(repository, _seen_from(repository.parent, source))
     return repository
 
 
@@ -112,7 +109,27 @@ def _seen_from(parent: Path, target: Path) -> Path:
     return Path(*[".."] * (len(parent.parts) - len(target.parent.parts)), target.name) if near else target.absolute()
 
 
-def _replace(path: Path) -> None:
+def _link_model(repository: Path, name: str, target: Path) -> None:
+    link = repository / name
+    # What is right already stays: a server may be reading it.
+    if repository.is_dir() and not repository.is_symlink() and list(repository.iterdir()) == [link]:
+        if link.is_symlink() and link.readlink() == target:
+            return
+    _make_way(repository)
+    repository.mkdir()
+    link.symlink_to(target)
+
+
+def _link_whole(repository: Path, target: Path) -> None:
+    if repository.is_symlink() and repository.readlink() == target:
+        return
+    _make_way(repository)
+    repository.symlink_to(target)
+
+
+def _make_way(path: Path) -> None:
+    """Remove what an earlier, different source left there. The folder only ever holds a link."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink():
         path.unlink()
     elif path.exists():

@@ -38,16 +38,19 @@ def test_one_models_folder_gets_a_repository_around_it(
     tmp_path: Path, files: list[str], config: str, expected: str
 ) -> None:
     source = make(tmp_path / "m", *files, config=config)
+    made = set()
     for _ in range(2):
         repository = arrange_triton(source, tmp_path / "m.repository", name="given")
         assert read_model_names(repository) == [expected]
         assert (repository / expected / "1/model.onnx").read_text() == "x"
+        made.add((repository / expected).lstat().st_ctime_ns)
+    assert len(made) == 1, "what is right already stays: a server may be reading it"
     assert str((repository / expected).readlink()) == "../m"
 
 
 def test_a_source_elsewhere_is_linked_absolutely(tmp_path: Path) -> None:
     source = make(tmp_path / "a/b/model", "1/model.onnx")
-    repository = arrange_triton(source, tmp_path / "c/d.repository".replace("c/", ""), name="digits")
+    repository = arrange_triton(source, tmp_path / "c/d/m.repository", name="digits")
     assert (repository / "digits").readlink() == source
 
 
