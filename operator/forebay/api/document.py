@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from forebay.api.scalars import resolve_scalar
+from forebay.api.syntax import YamlError, explain
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_NODES = 200_000
@@ -14,15 +15,6 @@ MAX_DEPTH = 64
 
 # The C parser is part of PyYAML's wheels, and thirty times as fast as the other.
 PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class YamlError(ValueError):
-    """Text that can't be read as YAML, and why."""
-
-    def __init__(self, line: int | None, message: str) -> None:
-        super().__init__(message)
-        self.line = line
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,36 +119,9 @@ def _events(parser: Any, text: str) -> Iterator[yaml.Event]:
         while parser.check_event():
             yield parser.get_event()
     except yaml.MarkedYAMLError as error:
-        raise _explain(error, text) from None
+        raise explain(error, text) from None
     except yaml.reader.ReaderError as error:
         raise YamlError(None, f"is not YAML text: it holds {error.reason}") from None
-
-
-# What the parser's words come down to, in the order in which they are looked for.
-REASONS = {
-    "mapping values are not allowed": "a second `: ` where no field can start: put the value in quotes, or indent the "
-    "line as its neighbours are",
-    "could not find expected ':'": "a line without `: ` after the name of a field, or quotes that are not closed",
-    "did not find expected key": "a line that fits nowhere: it is indented unlike its neighbours, or the one above is "
-    "not complete",
-    "did not find expected '-'": "a line that fits nowhere: the items of one list start with `- ` in the same column",
-    "cannot start any token": "a character that no value can start with: put the value in quotes",
-    "unexpected end of stream": "quotes that are not closed",
-    "did not find expected ',' or": "a bracket or brace that is not closed",
-}
-
-
-def _explain(error: yaml.MarkedYAMLError, text: str) -> YamlError:
-    mark = error.problem_mark or error.context_mark
-    problem = error.problem or error.context or "it cannot be read"
-    if mark is None:
-        return YamlError(None, f"is not YAML: {problem}")
-    line = [*text.split("\n")[mark.line : mark.line + 1], ""][0]
-    if "\t" in line[: mark.column + 1] or "tab character" in problem:
-        reason = "a tab: YAML is indented with spaces only"
-    else:
-        reason = next((words for part, words in REASONS.items() if part in problem), problem)
-    return YamlError(mark.line + 1, f"is not YAML: {reason} (column {mark.column + 1})")
 
 
 def line_of(event: yaml.Event) -> int:
@@ -173,7 +138,7 @@ def _scalar(event: Any, line: int) -> Any:
 
 def _key(event: yaml.Event, line: int) -> tuple[str, str]:
     if not isinstance(event, yaml.ScalarEvent):
-        raise YamlError(line, "has a list or an object where the name of a field belongs")
+        raise YamlError(line, "has `{` or `[` where the name of a field belongs: a template must be rendered first")
     read = _scalar(event, line)
     if isinstance(read, str):
         return read, ""

@@ -6,17 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from forebay.api.base import GROUP, VERSION
 from forebay.api.diagnosis import Finding, diagnose, find
-from forebay.api.document import MAX_BYTES, Node, YamlError, plain, read_documents
-from forebay.api.fields import drop_nothing, nearest, show_path
-from forebay.api.kinds import KINDS
+from forebay.api.document import MAX_BYTES, Node, plain, read_documents
+from forebay.api.fields import drop_nothing, show_path
+from forebay.api.kinds import KINDS, check_type
 from forebay.api.model_deployment import ModelDeployment
 from forebay.api.problems import InvalidManifest, Problem
 from forebay.api.references import resolve_references
 from forebay.api.rules import Path as FieldPath
-
-API_VERSION = f"{GROUP}/{VERSION}"
+from forebay.api.syntax import YamlError
 
 
 def load_file(path: Path) -> list[ModelDeployment]:
@@ -96,7 +94,7 @@ class _Reading:
             for index, item in enumerate(items.value):
                 self._read(item, (*at, "items", index))
             return
-        unknown = check_type(head.get("apiVersion"), head.get("kind"))
+        unknown = check_type(head)
         if unknown is not None:
             self._report(unknown, node, at)
             return
@@ -139,21 +137,3 @@ def _complaints(node: Node, at: FieldPath = ()) -> Iterator[tuple[Finding, int]]
     elif isinstance(node.value, list):
         for index, child in enumerate(node.value):
             yield from _complaints(child, (*at, index))
-
-
-def check_type(api_version: object, kind: object) -> Finding | None:
-    """Whether the object is one of Forebay's; if not, what to write instead."""
-    known = " or ".join(KINDS)
-    if kind is None:
-        return Finding(("kind",), f"is required: write kind: {known}")
-    if api_version is None:
-        return Finding(("apiVersion",), f"is required: write apiVersion: {API_VERSION}")
-    group = str(api_version).partition("/")[0]
-    if not isinstance(kind, str):
-        return Finding(("kind",), f"must be text: write kind: {known}")
-    if kind not in KINDS:
-        near = nearest(kind, list(KINDS)) if group == GROUP else None
-        return Finding(("kind",), f"did you mean {near}?" if near else f"is not one of Forebay's: known is {known}")
-    if api_version != API_VERSION:
-        return Finding(("apiVersion",), f"is not the version of {kind}: write apiVersion: {API_VERSION}")
-    return None

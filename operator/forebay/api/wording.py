@@ -5,7 +5,7 @@ Values are never repeated: they may be secrets, and the line that is named shows
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic_core import ErrorDetails
 
@@ -69,11 +69,13 @@ def _not_object(kind: type[Model], path: Path, error: ErrorDetails) -> str:
     is_ = type_of(error["input"])
     model = model_at(kind, path)
     field = field_at(kind, path)
-    if model is None or (field is not None and "dict" in str(field.annotation)):
+    if model is None or (field is not None and get_origin(field.annotation) is dict):
         return f"must be an object of names and values, not {is_}"
-    if not any(each.is_required() for each in fields_of(model).values()):
+    if not model.rules and not any(each.is_required() for each in fields_of(model).values()):
         return f"must be an object, not {is_}: write {name}: {{}}, or set {', '.join(fields_of(model))} in it"
-    return f"must be an object, not {is_}: its fields are {', '.join(fields_of(model))}"
+    required = [alias for alias, each in fields_of(model).items() if each.is_required()]
+    example = f"; write {name}: {{{required[0]}: ...}}" if len(required) == 1 and path[-1] == name else ""
+    return f"must be an object, not {is_}: its fields are {', '.join(fields_of(model))}{example}"
 
 
 def _not_list(kind: type[Model], path: Path, error: ErrorDetails) -> str:

@@ -100,8 +100,8 @@ func newChecker(crd *crdv1.CustomResourceDefinition) (*checker, error) {
 
 // check follows the apiserver's create request: strict decoding, pruning, defaulting, metadata, OpenAPI, lists, CEL.
 func (c *checker) check(text string) answer {
-	object := map[string]any{}
-	raw, err := yaml.YAMLToJSONStrict([]byte(text))
+	// kubectl reads YAML with this very function, and sends JSON.
+	raw, err := yaml.YAMLToJSON([]byte(text))
 	if err != nil {
 		return answer{Errors: []string{"YAML: " + err.Error()}}
 	}
@@ -109,7 +109,7 @@ func (c *checker) check(text string) answer {
 	if err := decoded.UnmarshalJSON(raw); err != nil {
 		return answer{Errors: []string{"JSON: " + err.Error()}}
 	}
-	object = decoded.Object
+	object := decoded.Object
 	errs := []string{}
 	if decoded.GetKind() != c.kind || decoded.GetAPIVersion() != c.apiVersion {
 		errs = append(errs, "wrong apiVersion or kind")

@@ -97,6 +97,13 @@ def test_same_name_in_two_namespaces(write):
         ("a: \x01\n", None, "is not YAML text"),
         ("[" * 10_000, 1, "is nested more than 64 deep"),
         ("x\n", 1, "is not an object"),
+        ('a: "\\d"\n', 1, "a backslash in double quotes"),
+        ("{{ .Values.x }}\n", 1, "a template must be rendered first"),
+        ("kind: [a]\napiVersion: x\n", 1, "must be text: write kind: ModelDeployment"),
+        ("kind: InferenceService\napiVersion: 1\n", 2, "must be text: write apiVersion"),
+        ("apiversion: forebay.dev/v1alpha1\nkind: ModelDeployment\n", 1, "did you mean apiVersion?"),
+        (HEADER % "a" + "  predictor:\n  - triton: {}\n", 5, "must be an object, not a list: its fields are replicas"),
+        (HEADER % "a" + "  predictor: {custom: {image: x}}\n  model: s3://a/b\n", 6, "write model: {uri: ...}"),
         ("a: {<<: 3}\n", 1, "merges"),
     ],
 )
