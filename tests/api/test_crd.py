@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -101,3 +102,50 @@ def test_rules_messages_reach_the_user(case, answers):
         alone = len(case["refused"]) == 1
         if alone and words.startswith(("write exactly", "Triton needs", "goes with image", "must lie")):
             assert any(words in error for error in rules), rules
+
+
+ODD: list[Any] = [
+    *(None, True, 0, -1, 1.5, 10**6, 10**20, "", "x", "3", "y", "1Gi", "30s", "2h", "a\n", "s3://a/b", "Ä\u00a0b"),
+    *([], {}, [None], [1], [{"name": "predictor"}], {"uri": "s3://a/b"}, {"image": "x"}, {"zzz": 1}),
+]
+
+
+def places(data: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    below = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [at] + [place for step, child in below for place in places(child, (*at, step))]
+
+
+def mutate(data: dict[str, Any], chance: random.Random) -> None:
+    """Put something else into one place of the spec, take it away, or add a field beside it."""
+    place = chance.choice(places(data["spec"])[1:])
+    parent = data["spec"]
+    for step in place[:-1]:
+        parent = parent[step]
+    deed = chance.randrange(4)
+    if deed == 0:
+        del parent[place[-1]]
+    elif deed == 1 and isinstance(parent, dict):
+        parent[chance.choice(["replicas", "custom", "triton", "queue", "model", "env", "zzz"])] = chance.choice(ODD)
+    else:
+        parent[place[-1]] = chance.choice(ODD)
+
+
+@pytest.mark.timeout(900)
+def test_kubernetes_agrees_on_mutations(crdcheck, answers):
+    chance = random.Random(7)
+    sound = [json.dumps(answer["defaulted"]) for answer in answers.values() if not answer["errors"]]
+    texts = []
+    for _ in range(3000):
+        data = json.loads(chance.choice(sound))
+        mutate(data, chance)
+        texts.append(json.dumps(data))
+    accepted = 0
+    for text, answer in zip(texts, check(crdcheck, CRD, texts)["objects"], strict=True):
+        try:
+            load_text(text, file="mutated.yaml", folder=ROOT)
+            said = ""
+        except InvalidManifest as invalid:
+            said = str(invalid)
+        assert bool(said) == bool(answer["errors"]), f"{text}\nloader: {said}\nKubernetes: {answer['errors']}"
+        accepted += not said
+    assert 300 < accepted < 2700

@@ -61,8 +61,10 @@ class _Reader:
         name = str(event.anchor)
         found = self.anchors.get(name)
         if found is None:
+            # The name is not repeated: it may be a secret that starts with a star and lacks its quotes.
             inside = name in self.anchors
-            raise YamlError(line, f"*{name} " + ("stands inside itself" if inside else "has no &anchor above"))
+            what = "stands inside itself" if inside else "has no &anchor above: put text that starts with * in quotes"
+            raise YamlError(line, f"an *alias that {what}")
         self._count(self.sizes[id(found)], line)
         return Node(found.value, line, found.complaints)
 
@@ -133,7 +135,7 @@ def _scalar(event: Any, line: int) -> Any:
     if event.tag in (None, "!") or event.tag == "tag:yaml.org,2002:str":
         plain = event.style is None or event.style == ""
         return resolve_scalar(event.value) if plain and event.tag is None else event.value
-    raise YamlError(line, f"has the tag {event.tag}: write the value without a tag")
+    raise YamlError(line, "has a !tag: leave it out, or put text that starts with ! in quotes")
 
 
 def _key(event: yaml.Event, line: int) -> tuple[str, str]:

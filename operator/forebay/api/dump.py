@@ -6,9 +6,10 @@ from typing import Any
 import yaml
 
 from forebay.api.base import Kind
+from forebay.api.scalars import resolve_scalar
 
 
-class _Dumper(yaml.SafeDumper):
+class Dumper(yaml.SafeDumper):
     """YAML as people write it: texts of several lines as blocks, nothing by reference."""
 
     def ignore_aliases(self, data: object) -> bool:
@@ -17,10 +18,13 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    # PyYAML leaves y, 1e3 and 0o17 without quotes, which kubectl then reads as a truth and two numbers.
+    plain = isinstance(resolve_scalar(text), str)
+    style = "|" if "\n" in text else None if plain else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_Dumper.add_representer(str, _represent_text)
+Dumper.add_representer(str, _represent_text)
 
 
 def to_data(item: Kind, *, defaults: bool = True) -> dict[str, Any]:
@@ -36,7 +40,7 @@ def to_yaml(*items: Kind, defaults: bool = True) -> str:
 def dump_documents(documents: Iterable[Mapping[str, Any]]) -> str:
     """Any objects as YAML documents."""
     dumped = [
-        yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, width=116, allow_unicode=True)
+        yaml.dump(dict(document), Dumper=Dumper, sort_keys=False, width=116, allow_unicode=True)
         for document in documents
     ]
     return "---\n".join(dumped)

@@ -90,9 +90,9 @@ def test_same_name_in_two_namespaces(write):
         ("- a\nb: 1\n", 2, "a line that fits nowhere"),
         ('a: "b\n', 2, "quotes that are not closed"),
         ("a: [1, 2\n", 2, "a bracket or brace that is not closed"),
-        ("a: *b\n", 1, "*b has no &anchor above"),
-        ("a: &a [*a]\n", 1, "*a stands inside itself"),
-        ("a: !!python/object:os.system x\n", 1, "has the tag"),
+        ("a: *b\n", 1, "an *alias that has no &anchor above"),
+        ("a: &a [*a]\n", 1, "an *alias that stands inside itself"),
+        ("a: !!python/object:os.system x\n", 1, "has a !tag"),
         ("? [a]\n: b\n", 1, "where the name of a field belongs"),
         ("a: \x01\n", None, "is not YAML text"),
         ("[" * 10_000, 1, "is nested more than 64 deep"),
@@ -183,14 +183,23 @@ def test_model_that_is_no_path(write, uri):
 
 
 def test_secrets_are_never_repeated(write):
-    values = ["12345678", "true", "[hunter2]", "{a: hunter2}", "hunter2, value: hunter3", "*hunter2", '"hunter2']
+    values = [
+        "12345678",
+        "true",
+        "[hunter2]",
+        "{a: hunter2}",
+        "hunter2, value: hunter3",
+        "*hunter2",
+        "!hunter2",
+        '"hunter2',
+    ]
     for value in values:
         text = (
             HEADER % "a"
             + "  predictor: {custom: {image: x}, podTemplate: {spec: {containers: [{name: predictor, args: [1234567], "
             + f"env: [{{name: A, value: {value}}}, {{name: A, value: hunter4}}]}}]}}}}}}\n"
         )
-        said = "\n".join(map(str, problems_of(write(text)))).replace("*hunter2 has no &anchor", "")
+        said = "\n".join(map(str, problems_of(write(text))))
         assert "hunter" not in said
         assert "1234567" not in said
 
@@ -209,6 +218,21 @@ def test_many_problems_are_cut(write):
         load_file(write(text))
     assert len(caught.value.problems) == 60
     assert str(caught.value).splitlines()[-1] == "... and 10 more problems"
+
+
+@pytest.mark.parametrize(
+    "text", ["y", "N", "1e3", "0o17", "1_0", "on", "null", "~", "", "3", "1:30", "a: b", "# x", "0x1F"]
+)
+def test_to_yaml_is_read_by_kubectl_as_it_was_meant(write, text):
+    env = f"[{{name: A, value: '{text}'}}]"
+    (made,) = load_file(
+        write(
+            HEADER % "a" + "  predictor: {custom: {image: x}, podTemplate: {spec: {containers: "
+            f"[{{name: predictor, env: {env}}}]}}}}}}"
+        )
+    )
+    assert load_file(write(to_yaml(made))) == [made]
+    assert load_file(write(to_yaml(made)))[0].spec.predictor.pod_template.spec.containers[0].env[0].value == text
 
 
 def test_to_yaml_without_defaults(write):
