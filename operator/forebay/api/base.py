@@ -97,7 +97,12 @@ class Model(BaseModel):
     """Base of all API objects: camelCase outside, snake_case inside, frozen, unknown fields refused."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid", frozen=True
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # it may be a secret
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
 

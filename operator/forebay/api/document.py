@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from forebay.api.scalars import resolve_scalar
-from forebay.api.syntax import YamlError, explain
+from forebay.api.syntax import YamlError, explain, explain_character
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_NODES = 200_000
@@ -122,8 +122,8 @@ def _events(parser: Any, text: str) -> Iterator[yaml.Event]:
             yield parser.get_event()
     except yaml.MarkedYAMLError as error:
         raise explain(error, text) from None
-    except yaml.reader.ReaderError as error:
-        raise YamlError(None, f"is not YAML text: it holds {error.reason}") from None
+    except yaml.reader.ReaderError:
+        raise explain_character(text) from None
 
 
 def line_of(event: yaml.Event) -> int:

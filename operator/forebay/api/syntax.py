@@ -39,3 +39,12 @@ def explain(error: yaml.MarkedYAMLError, text: str) -> YamlError:
     else:
         reason = next((words for part, words in REASONS.items() if part in problem), problem)
     return YamlError(mark.line + 1, f"is not YAML: {reason} (column {mark.column + 1})")
+
+
+def explain_character(text: str) -> YamlError:
+    """Find the character that YAML doesn't take: the parser's position counts bytes or characters, as it happens."""
+    found = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if found is None:
+        return YamlError(None, "is not YAML: it holds a character that YAML does not take")
+    line = text.count("\n", 0, found.start()) + 1
+    return YamlError(line, f"is not YAML: it holds the character U+{ord(found.group()):04X}; in quotes, escape it")

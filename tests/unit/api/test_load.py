@@ -94,7 +94,7 @@ def test_same_name_in_two_namespaces(write):
         ("a: &a [*a]\n", 1, "an *alias that stands inside itself"),
         ("a: !!python/object:os.system x\n", 1, "has a !tag"),
         ("? [a]\n: b\n", 1, "where the name of a field belongs"),
-        ("a: \x01\n", None, "is not YAML text"),
+        ("a: 1\nb: \x01\n", 2, "it holds the character U+0001"),
         ("[" * 10_000, 1, "is nested more than 64 deep"),
         ("x\n", 1, "is not an object"),
         ('a: "\\d"\n', 1, "a backslash in double quotes"),
