@@ -48,16 +48,21 @@ def error_response(error: ServingError) -> Response:
 
 async def while_connected(http_request: HttpRequest, work: Awaitable[Any]) -> Any:
     """Wait for the work; cancel it when the client goes away. To be called once the body has been read."""
+    service: Service = http_request.app.state.service
     task = asyncio.ensure_future(work)
+    service.tasks.add(task)
     gone = asyncio.ensure_future(_disconnected(http_request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ServingError("the client went away", status=499)
+        if task.cancelled() and service.is_draining:
+            raise ServingError(f"{service.unready_reason}, and this took too long", status=503, retry_after="1")
         if task.cancelled():
             raise ModelFault("the script cancelled its own task")
         return task.result()
     finally:
+        service.tasks.discard(task)
         task.cancel()
         gone.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -16,9 +16,16 @@ from forebay.serving.tensors import Arrays, Tensor
 # Headers that tie the spans and log lines of one prediction together.
 TRACE_HEADERS = ("traceparent", "tracestate", "x-request-id", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled")
 # What of a predictor's answers is the client's business; other statuses mean that our side is broken.
-_PASSED_ON = {GRPC_STATUS[status]: status for status in (400, 429, 503, 504)}
+_PASSED_ON = {GRPC_STATUS[status]: status for status in (400, 429, 503, 504)} | {"CANCELLED": 503}
 _LOOKUP_TIMEOUT_S = 2.0
-_CHANNEL_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+_CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # gRPC's own pause grows to two minutes, for which a predictor that is back would be called away.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
 
 
 class PredictorClient:

@@ -72,5 +72,6 @@ def answer_to(error: BaseException, request_id: str = "") -> ServingError:
     if isinstance(error, ServingError) and not isinstance(error, ModelFault):
         return error
     error_id = secrets.token_hex(6)
-    logger.error("error %s in request %s: %s", error_id, request_id or "without an id", error, exc_info=error)
+    cause = error.__cause__ if isinstance(error, ModelFault) else error  # a broken contract is no crash: no traceback
+    logger.error("error %s in request %s: %s", error_id, request_id or "without an id", error, exc_info=cause)
     return ServingError(f"internal error {error_id}: the server's log says more under this id")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from forebay.serving.errors import ServingError, quote
 from forebay.serving.metrics import IN_FLIGHT, READY, REQUEST_SECONDS, REQUESTS
@@ -24,6 +25,8 @@ class Service:
     max_request_bytes: int
     is_draining: bool = False
     in_flight: int = 0
+    tasks: set[asyncio.Future[Any]] = field(default_factory=set)
+    """What is at work for REST clients, to be given up when shutting down takes too long."""
     last_busy: float = field(default_factory=time.monotonic)
 
     @property
@@ -80,6 +83,8 @@ class Service:
         self.last_busy = time.monotonic()
         while self.in_flight or time.monotonic() - self.last_busy < _QUIET_S:
             if time.monotonic() >= deadline:
+                for task in self.tasks:
+                    task.cancel()
                 return False
             await asyncio.sleep(0.02)
         return True

@@ -57,15 +57,10 @@ def describe_syntax_error(path: Path, error: SyntaxError | ValueError) -> str:
 def find_missing(source: Source) -> dict[str, str]:
     """Libraries that the script imports and this environment lacks: {module: name to install}.
 
-    Nothing is run. Imports inside `try` are taken to be optional; modules beside the script count as there.
+    Nothing is run. Imports inside `try` and `if TYPE_CHECKING` are taken to be optional. Modules beside the script are
+    there.
     """
-    optional = {
-        inner
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.Try)
-        for inner in ast.walk(node)
-        if inner is not node
-    }
+    optional = {inner for node in ast.walk(source.tree) if _may_fail(node) for inner in ast.walk(node)}
     missing = {}
     for node in ast.walk(source.tree):
         if node in optional:
@@ -75,6 +70,12 @@ def find_missing(source: Source) -> dict[str, str]:
             if not _is_there(top, source.path.parent):
                 missing[top] = PIP_NAMES.get(top, top)
     return missing
+
+
+def _may_fail(node: ast.AST) -> bool:
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.unparse(node.test)
+    return isinstance(node, ast.Try)
 
 
 def _imported(node: ast.AST) -> list[str]:

@@ -75,6 +75,8 @@ def test_all_missing_libraries_at_once(write):
             import nope_optional
         except ImportError:
             pass
+        if typing.TYPE_CHECKING:
+            import nope_types
         def later():
             import nope_three
     """)
