@@ -11,6 +11,7 @@ from forebay.local.models import fetch_model
 from forebay.local.pool import Launcher, Pool
 from forebay.local.run_folder import RunFolder
 from forebay.local.triton.environment import ensure_triton
+from forebay.plan.envoy import Upstream
 from forebay.plan.resolve import Server, Serving, Workload
 from forebay.plan.servers import build_server_args
 
@@ -32,7 +33,7 @@ class Deployment:
         """Bring all files here, and decide every process."""
         for workload in self.serving.workloads:
             launcher = await _build_launcher(workload, self.folder, display)
-            predictors = [pool.members("egress") for pool in self.pools]
+            predictors = [Upstream(pool.members("egress"), pool.workload.replicas) for pool in self.pools]
             self.pools.append(Pool(workload, launcher, folder=self.folder.path, predictors=predictors))
 
 

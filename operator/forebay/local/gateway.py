@@ -28,7 +28,7 @@ class Gateway:
         self.process = Process(command, on_exit=lambda status: on_event(f"gateway exited with {describe_exit(status)}"))
 
     async def drain(self, *, limit_s: float, on_wait: Callable[[int], None]) -> int:
-        """Take no new connection, and wait `limit_s` seconds at most for requests in flight. Returns how many are left."""
+        """Take no new connection; wait `limit_s` seconds at most for requests in flight. Returns how many are left."""
         base = f"http://{self._admin.host}:{self._admin.port}"
         deadline = time.monotonic() + limit_s
         async with httpx.AsyncClient(timeout=2, trust_env=False) as client:

@@ -9,7 +9,7 @@ from forebay.local.envoy_binary import build_envoy_command
 from forebay.local.instance import Instance, State
 from forebay.local.ports import HOST, find_free_ports
 from forebay.local.process import Command
-from forebay.plan.envoy import Address, EndpointFile
+from forebay.plan.envoy import Address, EndpointFile, Upstream
 from forebay.plan.envoy_queue import QueueAddresses, build_queue
 from forebay.plan.names import PREDICTOR_CLUSTER, Role, build_route_name
 from forebay.plan.resolve import Server, Workload
@@ -30,9 +30,7 @@ class Launcher:
 class Pool:
     """All instances of one workload. `on_event` is told of every change of one of them."""
 
-    def __init__(
-        self, workload: Workload, launcher: Launcher, *, folder: Path, predictors: Sequence[EndpointFile]
-    ) -> None:
+    def __init__(self, workload: Workload, launcher: Launcher, *, folder: Path, predictors: Sequence[Upstream]) -> None:
         self.workload = workload
         route = build_route_name(namespace=workload.namespace, deployment=workload.deployment)
         cluster = {"gateway": route, "egress": PREDICTOR_CLUSTER}
@@ -53,9 +51,7 @@ class Pool:
         """Take every instance out of what readers are told."""
         self._publish([])
 
-    def _build_instance(
-        self, index: int, launcher: Launcher, folder: Path, predictors: Sequence[EndpointFile]
-    ) -> Instance:
+    def _build_instance(self, index: int, launcher: Launcher, folder: Path, predictors: Sequence[Upstream]) -> Instance:
         name = f"{self.workload.role}-{index}"
         addresses = _find_addresses(self.workload, folder / "runtime" / name, predictors)
         arguments = launcher.build_args(
@@ -91,7 +87,7 @@ class Pool:
             endpoints.write(addresses)
 
 
-def _find_addresses(workload: Workload, runtime: Path, predictors: Sequence[EndpointFile]) -> QueueAddresses:
+def _find_addresses(workload: Workload, runtime: Path, predictors: Sequence[Upstream]) -> QueueAddresses:
     front, metrics, admin, http, grpc, triton_metrics, egress = (Address(HOST, port) for port in find_free_ports(7))
     return QueueAddresses(
         front=front,

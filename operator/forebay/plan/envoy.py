@@ -14,6 +14,7 @@ Json = dict[str, Any]
 UNLIMITED = 1_000_000
 # Bodies are held back until they are whole, so that a slow upload takes no slot, and kept for a retry.
 MAX_BODY_BYTES = 64 * 1024 * 1024
+_MOST_RETRIES = 2
 _TYPE = "type.googleapis.com/envoy."
 
 
@@ -48,6 +49,14 @@ class InternalListener:
 
 
 Members = Address | EndpointFile | DnsName | InternalListener
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Instances to send requests to, and how many there are when all is well."""
+
+    members: Members
+    instances: int
 
 
 def build_any(kind: str, **fields: Any) -> Json:
@@ -146,14 +155,15 @@ def build_header(name: str, value: str) -> Json:
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
-def build_retry_policy() -> Json:
+def build_retry_policy(upstream: Upstream) -> Json:
     """Try another instance when one is full or fails. A prediction changes nothing, so it may be asked for twice."""
     reason = {"name": REASON_HEADER, "string_match": {"safe_regex": {"regex": "queue-full|instance-failed"}}}
     predicate = build_any("extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")
     return {
         "retry_on": "connect-failure,refused-stream,reset,retriable-headers",
         "retriable_headers": [reason],
-        "num_retries": 2,
+        # Where there is no other instance the same one would refuse again.
+        "num_retries": min(upstream.instances - 1, _MOST_RETRIES),
         "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.010s"},
         "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": predicate}],
         # An instance that fails fast has the fewest requests, so LEAST_REQUEST picks it again and again.

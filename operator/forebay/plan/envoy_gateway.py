@@ -9,6 +9,7 @@ from forebay.plan.envoy import (
     Address,
     Json,
     Members,
+    Upstream,
     build_address,
     build_cluster,
     build_connection_manager,
@@ -31,7 +32,7 @@ class Route:
     namespace: str
     deployment: str
     timeout_s: float
-    members: Members
+    upstream: Upstream
 
     @property
     def name(self) -> str:
@@ -41,8 +42,9 @@ class Route:
 
 def build_route(serving: Serving, members: Members) -> Route:
     """The route to a ModelDeployment's entry workload."""
+    upstream = Upstream(members, serving.entry.replicas)
     timeout_s = serving.entry.limits.timeout_s * _TIMEOUTS + _GRACE_S
-    return Route(namespace=serving.namespace, deployment=serving.name, timeout_s=timeout_s, members=members)
+    return Route(namespace=serving.namespace, deployment=serving.name, timeout_s=timeout_s, upstream=upstream)
 
 
 def build_gateway(routes: Sequence[Route], *, listen: Address, admin: Address) -> Json:
@@ -58,7 +60,7 @@ def build_gateway(routes: Sequence[Route], *, listen: Address, admin: Address) -
         "static_resources": {
             "listeners": [{"name": "gateway", "address": build_address(listen), "filter_chains": [chain]}],
             "clusters": [
-                build_cluster(route.name, route.members, protocol="downstream", lb_policy="LEAST_REQUEST")
+                build_cluster(route.name, route.upstream.members, protocol="downstream", lb_policy="LEAST_REQUEST")
                 for route in routes
             ],
         },
@@ -103,7 +105,7 @@ def _build_path_routes(route: Route) -> list[Json]:
 
 def _build_routes(route: Route, match: Json, **action: Json) -> list[Json]:
     """Two routes: streams may last, everything else is bounded."""
-    action = {"cluster": route.name, "retry_policy": build_retry_policy(), **action}  # type: ignore[dict-item]
+    action = {"cluster": route.name, "retry_policy": build_retry_policy(route.upstream), **action}  # type: ignore[dict-item]
     stream = {**action, "timeout": "0s"}
     streams = {"name": ":path", "string_match": {"safe_regex": {"regex": _STREAMS}}}
     headers = match.get("headers", [])

@@ -14,7 +14,7 @@ from forebay.plan.envoy import (
     Address,
     InternalListener,
     Json,
-    Members,
+    Upstream,
     build_address,
     build_any,
     build_cluster,
@@ -53,7 +53,7 @@ class QueueAddresses:
     model_grpc: Address
     model_metrics: Address
     egress: Address
-    predictors: Sequence[Members]
+    predictors: Sequence[Upstream]
     runtime_dir: str
 
 
@@ -67,8 +67,7 @@ def build_queue(workload: Workload, addresses: QueueAddresses) -> Json:
         {"name": "work", "internal_listener": {}, "filter_chains": [_build_work()]},
         _build_listener("metrics", addresses.metrics, _build_metrics()),
     ]
-    if addresses.predictors:
-        listeners.append(_build_listener("egress", addresses.egress, _build_egress()))
+    listeners += [_build_listener("egress", addresses.egress, _build_egress(each)) for each in addresses.predictors]
     return {
         "node": {"id": workload.role, "cluster": workload.deployment},
         "admin": {"address": build_address(addresses.admin)},
@@ -154,11 +153,11 @@ def _build_metrics() -> Json:
     )
 
 
-def _build_egress() -> Json:
+def _build_egress(upstream: Upstream) -> Json:
     """The transformer's way to its predictor, on loopback: a full queue is tried again on another instance."""
     route = {
         "match": {"prefix": "/"},
-        "route": {"cluster": names.PREDICTOR_CLUSTER, "timeout": "0s", "retry_policy": build_retry_policy()},
+        "route": {"cluster": names.PREDICTOR_CLUSTER, "timeout": "0s", "retry_policy": build_retry_policy(upstream)},
     }
     host = {"name": "egress", "domains": ["*"], "routes": [route], "request_body_buffer_limit": MAX_BODY_BYTES}
     return build_connection_manager("egress", virtual_hosts=[host], replies=build_mappers())
@@ -176,7 +175,7 @@ def _build_clusters(workload: Workload, addresses: QueueAddresses) -> list[Json]
         build_cluster("model_metrics", addresses.model_metrics, protocol="http1"),
         build_cluster("admin", addresses.admin, protocol="http1"),
         *(
-            build_cluster(names.PREDICTOR_CLUSTER, members, protocol="downstream", lb_policy="LEAST_REQUEST")
-            for members in addresses.predictors
+            build_cluster(names.PREDICTOR_CLUSTER, upstream.members, protocol="downstream", lb_policy="LEAST_REQUEST")
+            for upstream in addresses.predictors
         ),
     ]

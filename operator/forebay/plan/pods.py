@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from forebay.plan import names
-from forebay.plan.envoy import Address, DnsName, Json
+from forebay.plan.envoy import Address, DnsName, Json, Upstream
 from forebay.plan.envoy_queue import QueueAddresses, build_queue
 from forebay.plan.images import Images
 from forebay.plan.names import Role
@@ -156,7 +156,8 @@ def _build_server_addresses() -> ServerAddresses:
 def _build_queue_addresses(serving: Serving, workload: Workload) -> QueueAddresses:
     http_port = workload.image_port if workload.server is Server.IMAGE else names.MODEL_HTTP_PORT
     triton = workload.server is Server.TRITON
-    predictor = DnsName(f"{build_name(serving.predictor)}.{serving.namespace}.svc", names.QUEUE_PORT)
+    members = DnsName(f"{build_name(serving.predictor)}.{serving.namespace}.svc", names.QUEUE_PORT)
+    predictor = Upstream(members, serving.predictor.replicas)
     return QueueAddresses(
         front=Address("0.0.0.0", names.QUEUE_PORT),  # noqa: S104  (the one port that is open to others)
         metrics=Address("0.0.0.0", names.METRICS_PORT),  # noqa: S104
