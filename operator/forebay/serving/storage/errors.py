@@ -1,6 +1,7 @@
 """Why a model's files could not be had: one reason from a fixed list, and a sentence that says what to do."""
 
 import errno
+import shutil
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -66,7 +67,7 @@ def disk_full(folder: Path, need: int | None, have: int) -> StorageError:
 def from_os_error(error: OSError, folder: Path) -> StorageError:
     """Translate what the disk answered while files were written under `folder`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return disk_full(folder, None, 0)
+        return disk_full(folder, None, shutil.disk_usage(folder).free)
     return StorageError(
         Reason.NOT_WRITABLE,
         f"cannot write under {folder}: {error.strerror or error}: write to a folder whose parent this user "

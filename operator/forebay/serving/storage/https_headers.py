@@ -40,6 +40,5 @@ def read_size(answer: httpx.Response) -> int | None:
         return int(match[1]) if match else None
     length = answer.headers.get("content-length", "")
     # With a content encoding the length is that of the encoded bytes.
-    return (
-        int(length) if length.isdigit() and answer.headers.get("content-encoding", "identity") == "identity" else None
-    )
+    plain = answer.headers.get("content-encoding", "identity") == "identity"
+    return int(length) if length.isdigit() and plain else None

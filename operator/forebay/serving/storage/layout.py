@@ -112,9 +112,9 @@ def _seen_from(parent: Path, target: Path) -> Path:
 def _link_model(repository: Path, name: str, target: Path) -> None:
     link = repository / name
     # What is right already stays: a server may be reading it.
-    if repository.is_dir() and not repository.is_symlink() and list(repository.iterdir()) == [link]:
-        if link.is_symlink() and link.readlink() == target:
-            return
+    alone = repository.is_dir() and not repository.is_symlink() and list(repository.iterdir()) == [link]
+    if alone and link.is_symlink() and link.readlink() == target:
+        return
     _make_way(repository)
     repository.mkdir()
     link.symlink_to(target)
