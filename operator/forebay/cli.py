@@ -25,15 +25,16 @@ File = Annotated[Path, typer.Argument(help="Manifest with one or more ModelDeplo
 
 @app.command()
 def serve(
-    file: File,
+    files: Annotated[list[Path], typer.Argument(help="Manifests with one or more ModelDeployments; - for stdin.")],
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the gateway: 8080 or, if taken, any free one.")
     ] = None,
 ) -> None:
-    """Serve the ModelDeployments of FILE on this machine: real Triton, real Envoy, no cluster."""
+    """Serve the ModelDeployments of FILES on this machine: real Triton, real Envoy, no cluster."""
     from forebay.local.serve import serve as serve_locally  # noqa: PLC0415  (the other commands start without it)
 
-    asyncio.run(serve_locally(load_file(file), port=port, console=Console()))
+    manifests = [manifest for file in files for manifest in load_file(file)]
+    asyncio.run(serve_locally(manifests, port=port, console=Console()))
 
 
 @app.command()

@@ -132,10 +132,11 @@ class Session:
     def _tell(self, instance: Instance) -> None:
         if self._stop.is_set():
             return
+        name = f"{instance.workload.deployment}/{instance.name}" if len(self._deployments) > 1 else instance.name
         if instance.state is State.READY:
-            self._display.say(f"{instance.name} is ready")
+            self._display.say(f"{name} is ready")
         else:
-            self._display.warn(f"{instance.name} is {instance.state}: {instance.reason}")
+            self._display.warn(f"{name} is {instance.state}: {instance.reason}")
 
     async def _drain(self) -> None:
         assert self._gateway is not None  # noqa: S101  (started before)
