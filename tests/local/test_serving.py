@@ -409,6 +409,14 @@ def test_shutdown_is_bounded(tmp_path):
         assert "1 requests did not end in 0.5 s" in server.log.read_text()
 
 
+def test_sigterm_while_loading(tmp_path):
+    script = "import time\nclass A:\n  def load(self): time.sleep(600)\n  def predict(self, i): pass"
+    with serving(tmp_path, script, wait=False) as server:
+        server.wait_for(lambda: server.get("/v2/health/live").status_code == 200)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(15) == 0
+
+
 @pytest.mark.parametrize(
     ("script", "status", "message"),
     [
@@ -548,6 +556,8 @@ def test_a_refusing_predictor_refuses_with_the_same_meaning(refusing, tmp_path):
                 infer_over_grpc(server)
             assert caught.value.code().name == code
             assert ("x-forebay-reason", reason) in [tuple(pair) for pair in caught.value.trailing_metadata()]
+        refusing.code, refusing.metadata = grpc.StatusCode.UNAVAILABLE, (("x-forebay-reason", "queue-full"),)
+        assert server.post("/predict", json={"rows": [[1, 2, 3, 4]]}).status_code == 429
         refusing.code, refusing.metadata = grpc.StatusCode.RESOURCE_EXHAUSTED, ()
         assert server.post("/predict", json={"rows": [[1, 2, 3, 4]]}).headers["retry-after"] == "1"
         refusing.code = grpc.StatusCode.INTERNAL
@@ -633,6 +643,44 @@ def test_streams(tmp_path, kind):
         assert server.post("/predict", json={"inputs": {"n": [3]}}).status_code == 400
         assert asyncio.run(stream_over_grpc(server, 3)) == [[0], [1], [2]]
         assert "internal error" in asyncio.run(stream_over_grpc(server, 9))[-1]
+
+
+@pytest.mark.parametrize(("kind", "pause"), [("def", "time.sleep(0.05)"), ("async def", "await asyncio.sleep(0.05)")])
+def test_a_stream_ends_when_its_client_goes_away(tmp_path, kind, pause):
+    script = f"""
+        import asyncio, pathlib, time
+        class Endless:
+            {kind} predict(self, inputs):
+                try:
+                    while True:
+                        yield {{"y": inputs["x"]}}
+                        {pause}
+                finally:
+                    pathlib.Path({str(tmp_path / "ended")!r}).touch()
+    """
+    with serving(tmp_path, script) as server:
+        with server.client() as client:
+            with client.stream("POST", "/v2/models/digits/generate_stream", json={"x": 1}) as answer:
+                lines = answer.iter_lines()
+                assert next(lines).startswith("data: ")
+            assert not (tmp_path / "ended").exists()
+        server.wait_for((tmp_path / "ended").exists)
+
+
+def test_a_body_too_big_for_the_predictor_is_no_reason_to_try_again(tmp_path):
+    with (
+        serving(tmp_path / "predictor", ECHO, "--max-request-mib", "1") as predictor,
+        serving(
+            tmp_path, "class T:\n  def postprocess(self, o): return o", "--predictor",
+            f"127.0.0.1:{predictor.grpc_port}", role="transformer",
+        ) as server,
+    ):  # fmt: skip
+        big = np.zeros(2**19, np.float32)
+        with (
+            triton_http.InferenceServerClient(f"127.0.0.1:{server.http_port}") as client,
+            pytest.raises(InferenceServerException, match=r"413.*larger than max"),
+        ):
+            client.infer("digits", [tensor(triton_http, big)])
 
 
 async def stream_over_grpc(server, count):

@@ -11,7 +11,20 @@ A script holds one class, and runs with `python -m forebay.serving --script FILE
         def load(self): ...
         def predict(self, inputs, request): return {"scores": ...}
 
-A transformer has `preprocess(self, payload, request)` and `postprocess(self, outputs, request)` instead of `predict`.
+A transformer has `preprocess(self, payload, request)` and `postprocess(self, outputs, request)` instead of `predict`;
+one of them may be missing. Each method may be async, and may leave `request` out. Methods that are not async run in
+`--concurrency` threads, on the one object: a model that is not safe for threads needs a concurrency of 1.
+
+What comes in and what goes out, by the way in:
+
+    v2 (REST, gRPC)       payload: dict of arrays        answer: dict of arrays
+    v1 (:predict)         payload: the instances         answer: anything JSON, arrays too
+    /predict, JSON        payload: the decoded body      answer: anything JSON, arrays too; or bytes
+    /predict, a file      payload: its bytes             the same; a form with several files: dict of bytes by field
+
+A predictor takes JSON at /predict as in v1, or a bare list of rows; and a file where its one input is of BYTES. A
+`predict` that yields streams its answers: ModelStreamInfer over gRPC, generate_stream over REST. `raise BadRequest(...)`
+is a 400 with that message; any other exception is a 500 with an id, and its traceback goes to the log alone.
 """
 
 from forebay.serving.errors import BadRequest

@@ -16,6 +16,7 @@ from forebay.serving.source import ScriptError
 def main() -> int:
     """Run the server; returns the exit status."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what a script prints is seen at once
     options = parse_options(sys.argv[1:])
     try:
         script = load_script(options.script, options.role)

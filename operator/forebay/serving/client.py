@@ -17,6 +17,9 @@ from forebay.serving.tensors import Arrays, Tensor
 TRACE_HEADERS = ("traceparent", "tracestate", "x-request-id", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled")
 # What of a predictor's answers is the client's business; other statuses mean that our side is broken.
 _PASSED_ON = {GRPC_STATUS[status]: status for status in (400, 429, 503, 504)} | {"CANCELLED": 503}
+# A proxy's refusal may reach gRPC as no more than one of these; then the queue's reason says what it was.
+_VAGUE = ("UNAVAILABLE", "UNKNOWN")
+_BY_REASON = {"queue-full": 429, "timeout": 504, "instance-failed": 503}
 _LOOKUP_TIMEOUT_S = 2.0
 _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
@@ -87,7 +90,11 @@ class PredictorClient:
 
 def _refusal(error: grpc.aio.AioRpcError) -> ServingError:
     headers = {str(key): value for pairs in _metadata(error) for key, value in pairs}
+    if "larger than max" in (error.details() or ""):  # gRPC's own limit, which no retry gets past
+        return ServingError(f"predictor: {error.details()}", status=413)
     status = _PASSED_ON.get(error.code().name)
+    if error.code().name in _VAGUE:
+        status = _BY_REASON.get(headers.get(REASON_HEADER, ""), status)
     if status is None:
         return ModelFault(f"the predictor answered {error.code().name}: {error.details()}")
     retry_after = headers.get(RETRY_HEADER) or ("1" if status in (429, 503) else None)

@@ -1,10 +1,11 @@
 """A script's object at work: loaded once, its methods called without ever blocking the event loop."""
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -62,22 +63,17 @@ class Model:
         """What a predict that yields has to say, piece by piece. Closing the iterator closes the generator."""
         method = self.script.methods["predict"]
         arguments = (inputs, request) if method.takes_extra else (inputs,)
-        generator = self._object.predict(*arguments)
-        try:
-            if method.is_async:
+        if method.is_async:
+            async with contextlib.aclosing(self._object.predict(*arguments)) as generator:
                 async for item in generator:
                     yield item
-                return
-            while (item := await self._in_thread(next, generator, _END)) is not _END:
+            return
+        steps = _Steps(self._object.predict(*arguments))
+        try:
+            while (item := await self._in_thread(steps.next)) is not _END:
                 yield item
         finally:
-            await self._close(generator, is_async=method.is_async)
-
-    async def _close(self, generator: Any, *, is_async: bool) -> None:
-        if is_async:
-            await generator.aclose()
-        else:  # a thread may still be inside it: then it ends with that step
-            self._threads.submit(_close_quietly, generator)
+            self._threads.submit(steps.close)
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: object) -> Any:
         run = functools.partial(contextvars.copy_context().run, _guarded, function, *arguments)
@@ -95,8 +91,22 @@ def _guarded(function: Callable[..., Any], *arguments: object) -> Any:
         raise ModelFault(f"{getattr(function, '__name__', function)} raised {error!r}") from error
 
 
-def _close_quietly(generator: Any) -> None:
-    try:
-        generator.close()
-    except ValueError:  # it is running in another thread, to which its end belongs
-        return
+class _Steps:
+    """A generator whose steps run in threads, and that can be closed while one does: it is closed after that step."""
+
+    def __init__(self, generator: Generator[Any, Any, Any]) -> None:
+        self._generator = generator
+        self._is_closed = False
+
+    def next(self) -> Any:
+        """The next item, or _END."""
+        item = next(self._generator, _END)
+        if self._is_closed:
+            self._generator.close()
+        return item
+
+    def close(self) -> None:
+        """Run the generator's `finally`."""
+        self._is_closed = True
+        with contextlib.suppress(ValueError):  # a step is running: it closes the generator itself
+            self._generator.close()

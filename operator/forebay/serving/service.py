@@ -12,7 +12,7 @@ from forebay.serving.metrics import IN_FLIGHT, READY, REQUEST_SECONDS, REQUESTS
 from forebay.serving.pipeline import Pipeline
 
 VERSION = "1"
-EXTENSIONS = ["binary_tensor_data"]
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "generate"]
 _QUIET_S = 0.3
 
 
