@@ -1,0 +1,156 @@
+"""What is made of each manifest in `in/`, against `out/`. `UPDATE_GOLDEN=1 pytest tests/golden` writes `out/` anew."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from forebay.api.dump import dump_documents
+from forebay.api.load import load_file
+from forebay.local.envoy_binary import find_envoy
+from forebay.local.runtime import RuntimeFiles
+from forebay.plan.envoy import Address, DnsName
+from forebay.plan.envoy_gateway import build_gateway, build_route
+from forebay.plan.envoy_queue import build_runtime
+from forebay.plan.manifests import build_manifests
+from forebay.plan.names import QUEUE_PORT, RUNTIME_DIR
+from forebay.plan.pods import build_name
+from forebay.plan.resolve import Serving, resolve
+
+HERE = Path(__file__).parent
+INPUTS = sorted((HERE / "in").glob("*.yaml"))
+KUBERNETES = "1.34"
+CONFIG_OPTION = "--config-yaml"
+
+each_input = pytest.mark.parametrize("file", INPUTS, ids=lambda file: file.stem)
+
+
+def load(file: Path) -> list[Serving]:
+    return [resolve(each) for each in load_file(file)]
+
+
+def build_output(file: Path) -> dict[str, str]:
+    """File names and contents: the manifests, the config of each queue, and the gateway's."""
+    servings = load(file)
+    manifests = [manifest for serving in servings for manifest in build_manifests(serving)]
+    configs = {"gateway.json": build_shared_gateway(servings)}
+    for manifest in manifests:
+        if manifest["kind"] == "Deployment":
+            name = f"{manifest['metadata']['namespace']}.{manifest['metadata']['name']}.queue.json"
+            configs[name] = take_out_config(manifest, name)
+    texts = {name: json.dumps(config, indent=1) + "\n" for name, config in configs.items()}
+    return {"manifests.yaml": dump_documents(manifests), **texts}
+
+
+def take_out_config(deployment: dict[str, Any], name: str) -> Any:
+    """The queue's inline config, which the manifest then only names: as text in a text nobody could read it."""
+    containers = deployment["spec"]["template"]["spec"]["initContainers"]
+    args = next(each for each in containers if each["name"] == "queue")["args"]
+    place = args.index(CONFIG_OPTION) + 1
+    config, args[place] = json.loads(args[place]), f"<{name}>"
+    return config
+
+
+def build_shared_gateway(servings: list[Serving]) -> Any:
+    routes = [
+        build_route(each, DnsName(f"{build_name(each.entry)}.{each.namespace}.svc", QUEUE_PORT)) for each in servings
+    ]
+    return build_gateway(routes, listen=Address("0.0.0.0", 8080), admin=Address("127.0.0.1", 9901))
+
+
+@each_input
+def test_output_is_as_it_was(file: Path) -> None:
+    folder = HERE / "out" / file.stem
+    output = build_output(file)
+    if os.environ.get("UPDATE_GOLDEN"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        for name, text in output.items():
+            (folder / name).write_text(text)
+    golden = {path.name: path.read_text() for path in folder.iterdir()} if folder.is_dir() else {}
+    assert output.keys() == golden.keys()
+    for name, text in output.items():
+        assert text == golden[name], f"{folder.name}/{name}: `UPDATE_GOLDEN=1 pytest tests/golden`, then read the diff"
+
+
+def test_there_is_no_output_without_input() -> None:
+    assert {path.name for path in (HERE / "out").iterdir()} == {file.stem for file in INPUTS}
+
+
+@each_input
+def test_the_plan_is_pure(file: Path) -> None:
+    servings = load(file)
+    first = json.dumps([build_manifests(serving) for serving in servings])
+    assert json.dumps([build_manifests(serving) for serving in servings]) == first, "the plan changed its own input"
+    assert json.dumps([build_manifests(serving) for serving in load(file)]) == first
+
+
+@each_input
+def test_kubernetes_takes_the_manifests(file: Path) -> None:
+    for serving in load(file):
+        for manifest in build_manifests(serving):
+            kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+@each_input
+def test_names_and_references_agree(file: Path) -> None:
+    manifests = [manifest for serving in load(file) for manifest in build_manifests(serving)]
+    ids = [(each["kind"], each["metadata"]["namespace"], each["metadata"]["name"]) for each in manifests]
+    assert len(set(ids)) == len(ids), "two children of one name"
+    for manifest in manifests:
+        if manifest["kind"] != "Deployment":
+            continue
+        template, namespace = manifest["spec"]["template"], manifest["metadata"]["namespace"]
+        assert manifest["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+        volumes = {each["name"]: each for each in template["spec"]["volumes"]}
+        maps = {each["configMap"]["name"] for each in volumes.values() if "configMap" in each}
+        assert {("ConfigMap", namespace, name) for name in maps} <= set(ids)
+        containers = template["spec"]["initContainers"] + template["spec"]["containers"]
+        mounted = {mount["name"] for container in containers for mount in container["volumeMounts"]}
+        assert mounted == set(volumes)
+
+
+@each_input
+def test_pods_are_restricted(file: Path) -> None:
+    """Pod Security `restricted`, and a root file system that nobody writes to."""
+    for serving in load(file):
+        for manifest in build_manifests(serving):
+            if manifest["kind"] != "Deployment":
+                continue
+            spec = manifest["spec"]["template"]["spec"]
+            assert spec["securityContext"]["runAsNonRoot"]
+            assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+            assert spec["automountServiceAccountToken"] is False
+            for container in spec["initContainers"] + spec["containers"]:
+                context = container["securityContext"]
+                assert context["allowPrivilegeEscalation"] is False
+                assert context["capabilities"] == {"drop": ["ALL"]}
+                assert context["readOnlyRootFilesystem"]
+
+
+@each_input
+def test_envoy_takes_the_configs(file: Path, tmp_path: Path) -> None:
+    runtime = RuntimeFiles(tmp_path / "runtime")
+    runtime.write(build_runtime(slots=1, depth=1))
+    for name, text in build_output(file).items():
+        if not name.endswith(".json"):
+            continue
+        # Envoy watches the mount, which a pod has and this machine hasn't.
+        (tmp_path / name).write_text(text.replace(RUNTIME_DIR, str(runtime.folder)))
+        argv = [
+            str(find_envoy()),
+            "--mode",
+            "validate",
+            "--config-path",
+            str(tmp_path / name),
+            "--log-level",
+            "warning",
+        ]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        assert "deprecated" not in done.stderr.lower(), done.stderr
