@@ -1,4 +1,4 @@
-"""The demo: both examples served by one `forebay serve`, and real pictures predicted, right and wrong shown."""
+"""The demo: one `forebay serve` for both examples, real pictures predicted, right and wrong shown."""
 
 import argparse
 import json
