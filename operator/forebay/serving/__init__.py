@@ -22,9 +22,10 @@ What comes in and what goes out, by the way in:
     /predict, JSON        payload: the decoded body      answer: anything JSON, arrays too; or bytes
     /predict, a file      payload: its bytes             the same; a form with several files: dict of bytes by field
 
-A predictor takes JSON at /predict as in v1, or a bare list of rows; and a file where its one input is of BYTES. A
-`predict` that yields streams its answers: ModelStreamInfer over gRPC, generate_stream over REST. `raise BadRequest(...)`
-is a 400 with that message; any other exception is a 500 with an id, and its traceback goes to the log alone.
+A predictor takes JSON at /predict as in v1, or a bare list of rows; and a file where its one input is of BYTES.
+A `predict` that yields streams its answers: ModelStreamInfer over gRPC, generate_stream over REST.
+`raise BadRequest(...)` is a 400 with that message; any other exception is a 500 with an id, and its traceback goes to
+the log alone.
 """
 
 from forebay.serving.errors import BadRequest
