@@ -31,6 +31,9 @@ DEPLOYMENT_HEADER = "forebay-deployment"
 
 # Paths in a pod.
 MODEL_DIR = "/mnt/model"
+MODEL_FILES = f"{MODEL_DIR}/files"
+# Beside the files: the download makes a Triton repository of the folder of a single model, too.
+MODEL_REPOSITORY = f"{MODEL_FILES}.repository"
 SCRIPT_DIR = "/mnt/script"
 SCRIPT_FILE = "script.py"
 RUNTIME_DIR = "/etc/forebay/runtime"

@@ -44,7 +44,7 @@ def _build_server_container(workload: Workload, images: Images) -> Json:
         "name": str(workload.role),
         "image": images.of(workload),
         **command,
-        "args": build_server_args(workload, _build_server_addresses()),
+        "args": build_server_args(workload, _build_server_addresses(workload)),
         "env": [{"name": name, "value": value} for name, value in workload.env.items()],
         "resources": _build_resources(workload),
         "securityContext": _RESTRICTED,
@@ -92,7 +92,7 @@ def _build_download(workload: Workload, images: Images) -> Json:
         "command": ["python", "-m", "forebay.serving.storage"],
         "args": [
             f"--uri={workload.model.uri}",
-            f"--to={names.MODEL_DIR}/files",
+            f"--to={names.MODEL_FILES}",
             f"--layout={layout}",
             f"--name={workload.served_model}",
         ],
@@ -142,13 +142,13 @@ def build_name(workload: Workload) -> str:
     return f"{workload.deployment}-{workload.role}"
 
 
-def _build_server_addresses() -> ServerAddresses:
+def _build_server_addresses(workload: Workload) -> ServerAddresses:
     return ServerAddresses(
         http=Address(_LOOPBACK, names.MODEL_HTTP_PORT),
         grpc=Address(_LOOPBACK, names.MODEL_GRPC_PORT),
         metrics=Address(_LOOPBACK, names.MODEL_METRICS_PORT),
         egress=Address(_LOOPBACK, names.EGRESS_PORT),
-        model_dir=f"{names.MODEL_DIR}/files",
+        model_dir=names.MODEL_REPOSITORY if workload.server is Server.TRITON else names.MODEL_FILES,
         script=f"{names.SCRIPT_DIR}/{names.SCRIPT_FILE}",
     )
 
