@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from forebay.api.dump import dump_documents
 from forebay.api.load import load_file
-from forebay.api.problems import InvalidManifest
+from forebay.api.problems import InvalidManifest, Problem
 from forebay.local.errors import LocalError
 
 app = typer.Typer(
@@ -72,10 +72,15 @@ def validate(file: File) -> None:
 @app.command()
 def render(file: File) -> None:
     """Print what would be applied to a cluster for FILE."""
+    from forebay.plan.cluster import check_reachable  # noqa: PLC0415
     from forebay.plan.manifests import build_manifests  # noqa: PLC0415
     from forebay.plan.resolve import resolve  # noqa: PLC0415
 
     servings = [resolve(each) for each in load_file(file)]
+    unreachable = {f"{each.namespace}/{each.name}: spec.model.uri": check_reachable(each) for each in servings}
+    problems = [Problem(str(file), None, path, message) for path, message in unreachable.items() if message]
+    if problems:
+        raise InvalidManifest(problems)
     sys.stdout.write(dump_documents(child for each in servings for child in build_manifests(each)))
 
 
