@@ -1,0 +1,139 @@
+"""What clients see when processes are killed, and when the whole is stopped, under load."""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.local.serving_session import REPOSITORIES, SLOW, ServingSession, serving, slow_body
+
+CLIENTS = 6
+SERVICE_S = 0.03
+
+
+class Load:
+    """Closed-loop clients, each with a connection of its own a request: what a client saw is what it was told."""
+
+    def __init__(self, session: ServingSession) -> None:
+        self.seen: Counter[str] = Counter()
+        self._url = session.url + "/v2/models/slow/infer"
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask_on_and_on) for _ in range(CLIENTS)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        self.wait_for(50)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def wait_for(self, answers: int) -> None:
+        """Until that many more were answered well."""
+        wanted, deadline = self.seen["200"] + answers, time.monotonic() + 60
+        while self.seen["200"] < wanted:
+            assert time.monotonic() < deadline, self.seen
+            time.sleep(0.01)
+
+    def _ask_on_and_on(self) -> None:
+        while not self._stop.is_set():
+            try:
+                answer = httpx.post(self._url, json=slow_body(SERVICE_S), timeout=30, trust_env=False)
+                outcome = str(answer.status_code)
+            except httpx.ConnectError:
+                outcome = "refused"
+                time.sleep(0.02)
+            except httpx.TransportError as error:
+                outcome = type(error).__name__
+            self.seen[outcome] += 1
+
+
+@pytest.fixture
+def session(tmp_path):
+    manifest = SLOW.format(repository=REPOSITORIES / "slow", replicas=2, depth=20, timeout="10s")
+    with serving(manifest, tmp_path) as session:
+        yield session
+
+
+def wait_until(condition: Callable[[], bool], session: ServingSession, *, within_s: float = 60) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, session.output.read_text()
+        time.sleep(0.05)
+
+
+def is_ready(session: ServingSession, instance: str) -> bool:
+    line = next(each for each in session.metrics().splitlines() if "instance_ready{" in each and instance in each)
+    return line.endswith(" 1.0")
+
+
+@pytest.mark.parametrize("victim", ["tritonserver", "predictor-0.queue.json"])
+def test_a_killed_instance_is_hidden_by_the_other(session, victim):
+    with Load(session) as load:
+        for _ in range(3):
+            os.kill(session.pids(victim)[0], signal.SIGKILL)
+            load.wait_for(100)
+            wait_until(lambda: is_ready(session, "predictor-0") and is_ready(session, "predictor-1"), session)
+    assert set(load.seen) == {"200"}, load.seen
+    assert "exited with signal SIGKILL" in session.output.read_text()
+
+
+def test_a_killed_gateway_comes_back(session):
+    with Load(session) as load:
+        os.kill(session.pids("gateway.json")[0], signal.SIGKILL)
+        load.wait_for(100)
+    # What was in flight through it is lost with it; whatever comes after is served.
+    lost = sum(count for outcome, count in load.seen.items() if outcome not in ("200", "refused"))
+    assert lost <= CLIENTS, load.seen
+    assert "gateway exited with signal SIGKILL" in session.output.read_text()
+
+
+def test_ctrl_c_loses_no_accepted_request(session):
+    with Load(session) as load:
+        session.process.send_signal(signal.SIGINT)
+        assert session.process.wait(60) == 0
+    assert set(load.seen) <= {"200", "refused"}, load.seen
+    assert "draining" in session.output.read_text()
+
+
+def test_a_second_ctrl_c_ends_it_at_once(session):
+    everyone = session.pids(".")
+    assert len(everyone) == 5, "two Tritons, two queues, a gateway"
+    slow = threading.Thread(target=ask_slowly, args=(session,))
+    slow.start()
+    time.sleep(1)
+    session.process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    started = time.monotonic()
+    assert session.stop(wait_s=10) == 130
+    assert time.monotonic() - started < 5
+    slow.join(10)
+    wait_until(lambda: not any(is_running(pid) for pid in everyone), session, within_s=10)
+
+
+def ask_slowly(session: ServingSession) -> None:
+    with pytest.raises(httpx.TransportError):
+        httpx.post(session.url + "/v2/models/slow/infer", json=slow_body(8), timeout=30, trust_env=False)
+
+
+def test_nothing_is_left_when_it_is_killed(session):
+    everyone = session.pids(".")
+    session.process.kill()
+    session.process.wait(10)
+    wait_until(lambda: not any(is_running(pid) for pid in everyone), session, within_s=10)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123  (as /proc is read)
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
