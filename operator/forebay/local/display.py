@@ -20,11 +20,11 @@ class Display:
 
     def say(self, text: str) -> None:
         """A line about what is going on."""
-        self.console.print(f"[dim]•[/] {escape(text)}", highlight=False)
+        self.console.print(f"[dim]•[/] {escape(text)}", highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """A line about what is not as asked for."""
-        self.console.print(f"[yellow]![/] {escape(text)}", highlight=False)
+        self.console.print(f"[yellow]![/] {escape(text)}", highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def download(self, what: str) -> Iterator[Callable[[int, int], None]]:

@@ -11,6 +11,7 @@ from typing import Any
 from forebay.local.display import Display
 from forebay.local.errors import LocalError
 from forebay.local.paths import cache_dir
+from forebay.local.process import die_with_parent
 from forebay.plan.resolve import Server, Workload
 from forebay.serving.storage.layout import read_model_names
 
@@ -23,7 +24,27 @@ async def fetch_model(workload: Workload, display: Display) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "forebay.serving.storage", "--uri", workload.model.uri]
     argv += ["--to", str(folder), "--layout", layout, "--name", workload.served_model]
-    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    # A session of its own: Ctrl-C reaches forebay alone, which then ends it.
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=asyncio.subprocess.PIPE, start_new_session=True, preexec_fn=die_with_parent
+    )
+    try:
+        last = await _follow(process, workload, display)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    if last.get("event") != "done":
+        message = last.get("message") or f"the download ended with status {process.returncode}"
+        raise LocalError(f"model {workload.model.uri}: {last.get('reason', 'Failed')}: {message}")
+    path = Path(last["path"])
+    if layout == "triton":
+        _require_model(workload, path)
+    return path
+
+
+async def _follow(process: asyncio.subprocess.Process, workload: Workload, display: Display) -> Mapping[str, Any]:
+    """Show the progress of a download until it ends; what it said last."""
     last: Mapping[str, Any] = {}
     with display.download(workload.model.uri) as progress:
         assert process.stdout is not None  # noqa: S101  (asked for above)
@@ -32,13 +53,7 @@ async def fetch_model(workload: Workload, display: Display) -> Path:
             if last["event"] == "progress":
                 progress(last["bytes"], last["total"])
     await process.wait()
-    if last.get("event") != "done":
-        message = last.get("message") or f"the download ended with status {process.returncode}"
-        raise LocalError(f"model {workload.model.uri}: {last.get('reason', 'Failed')}: {message}")
-    path = Path(last["path"])
-    if layout == "triton":
-        _require_model(workload, path)
-    return path
+    return last
 
 
 def _require_model(workload: Workload, repository: Path) -> None:

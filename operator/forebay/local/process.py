@@ -26,7 +26,8 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For `preexec_fn`: end the child when its parent ends, however that does."""
     # In the child, before exec: whoever kills forebay with -9 must not leave a Triton behind.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -78,14 +79,15 @@ class Process:
                 env={**os.environ, **self.command.env},
                 # Ctrl-C reaches forebay alone, which then drains before it stops anyone.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         status = await self._child.wait()
         self._signal_group(signal.SIGKILL)
         return status
 
     def _log(self, text: str) -> None:
-        with self.command.log.open("a") as log:
+        # A full disk is no reason not to start it again.
+        with contextlib.suppress(OSError), self.command.log.open("a") as log:
             log.write(f"[forebay] {self.command.name} {text}\n")
 
     def _signal_group(self, number: signal.Signals) -> None:
@@ -108,6 +110,8 @@ class Process:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        if child:
+            await child.wait()  # or its end would be told to a loop that is closed
 
     def kill(self) -> None:
         """SIGKILL to the whole group, at once."""

@@ -27,6 +27,7 @@ from forebay.plan.resolve import resolve
 _PREFERRED_PORT = 8080
 _STOP_GRACE_S = 10.0
 _POLL_S = 0.05
+_GATEWAY_S = 5.0
 _PROGRESS_EVERY_S = 5.0
 
 
@@ -44,22 +45,24 @@ class Session:
 
     async def run(self) -> None:
         """Serve until stopped. Raises LocalError when something can't start."""
-        with contextlib.ExitStack() as stack:
-            stack.callback(self._kill)
+        async with contextlib.AsyncExitStack() as stack:
             for serving in self._servings:
                 folder = RunFolder(f"{serving.namespace}/{serving.name}")
                 stack.callback(folder.close)
                 self._deployments.append(Deployment(serving, folder))
             port = self._choose_port()
-            for deployment in self._deployments:
-                await deployment.prepare(self._display)
+            if not await self._prepare():
+                return
+            stack.push_async_callback(self._end, grace_s=0)
             exporter = Exporter(lambda: [i for deployment in self._deployments for i in deployment.instances])
             stack.callback(exporter.stop)
             self._start(port)
-            await self._until_ready()
-            await self._announce(exporter.url)
-            await self._stop.wait()
-            await self._drain()
+            if await self._until_ready():
+                await self._announce(exporter.url)
+                await self._stop.wait()
+                await self._drain()
+            await self._end(grace_s=_STOP_GRACE_S)
+            self._display.say("stopped")
 
     def stop(self) -> None:
         """End `run` after a drain. A second call ends everything at once."""
@@ -67,6 +70,24 @@ class Session:
             self._kill()
             os._exit(130)
         self._stop.set()
+
+    async def _prepare(self) -> bool:
+        """Bring all files here; False when it was stopped meanwhile."""
+        preparing = asyncio.create_task(self._prepare_deployments())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if preparing.done():
+            await preparing
+            return True
+        preparing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await preparing
+        return False
+
+    async def _prepare_deployments(self) -> None:
+        for deployment in self._deployments:
+            await deployment.prepare(self._display)
 
     def _choose_port(self) -> int:
         if self._port is not None:
@@ -89,16 +110,19 @@ class Session:
                 for instance in pool.instances:
                     instance.start()
 
-    async def _until_ready(self) -> None:
+    async def _until_ready(self) -> bool:
+        """Wait for every instance; False when it was stopped meanwhile."""
         instances = [instance for each in self._deployments for instance in each.instances]
         told = started = time.monotonic()
         with self._console.status("loading") as status:
             while waiting := [each for each in instances if each.state is not State.READY]:
                 failed = [each for each in waiting if each.state is State.FAILED]
                 if failed:
-                    raise LocalError("\n".join(f"{each.name}: {each.reason}\n  log: {_log(each)}" for each in failed))
+                    raise LocalError(
+                        "\n".join(f"{self._name(each)}: {each.reason}\n  log: {_log(each)}" for each in failed)
+                    )
                 if self._stop.is_set():
-                    return
+                    return False
                 now = time.monotonic()
                 text = f"loading for {now - started:.0f} s: {', '.join(each.name for each in waiting)}"
                 status.update(text)
@@ -106,10 +130,9 @@ class Session:
                     told = now
                     self._display.say(text)
                 await asyncio.sleep(_POLL_S)
+        return True
 
     async def _announce(self, metrics: str) -> None:
-        if self._stop.is_set():
-            return
         assert self._gateway is not None  # noqa: S101  (started before)
         address = self._gateway.address
         for deployment in self._deployments:
@@ -124,19 +147,23 @@ class Session:
                 entry=str(serving.entry.role),
                 pid=os.getpid(),
             )
+            metadata = await _read_metadata(record)
             deployment.folder.publish(record)
-            summary = build_summary(record, deployment.instances, metadata=await _read_metadata(record))
+            summary = build_summary(record, deployment.instances, metadata=metadata)
             show_summary(self._console, summary)
         self._console.print("\n[dim]Ctrl-C drains and stops; a second one ends it at once.[/]")
 
     def _tell(self, instance: Instance) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() or instance.state is State.FAILED:  # which ends it all, with the reason
             return
-        name = f"{instance.workload.deployment}/{instance.name}" if len(self._deployments) > 1 else instance.name
+        name = self._name(instance)
         if instance.state is State.READY:
             self._display.say(f"{name} is ready")
         else:
             self._display.warn(f"{name} is {instance.state}: {instance.reason}")
+
+    def _name(self, instance: Instance) -> str:
+        return f"{instance.workload.deployment}/{instance.name}" if len(self._deployments) > 1 else instance.name
 
     async def _drain(self) -> None:
         assert self._gateway is not None  # noqa: S101  (started before)
@@ -148,11 +175,13 @@ class Session:
             )
         if left:
             self._display.warn(f"{left} requests were not answered within {limit_s:g} s")
-        await self._gateway.process.stop(grace_s=_STOP_GRACE_S)
+
+    async def _end(self, *, grace_s: float) -> None:
+        if self._gateway:
+            await self._gateway.process.stop(grace_s=grace_s)
         pools = [pool for each in self._deployments for pool in reversed(each.pools)]
         for pool in pools:  # transformers before the predictors that they call
-            await asyncio.gather(*(instance.stop(grace_s=_STOP_GRACE_S) for instance in pool.instances))
-        self._display.say("stopped")
+            await asyncio.gather(*(instance.stop(grace_s=grace_s) for instance in pool.instances))
 
     def _kill(self) -> None:
         if self._gateway:
@@ -173,9 +202,16 @@ async def serve(manifests: Sequence[ModelDeployment], *, port: int | None, conso
 
 
 async def _read_metadata(record: Record) -> dict[str, object]:
-    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
-        answer = await client.get(f"{record.url}/v2/models/{record.model}")
-        return dict(answer.json()) if answer.status_code == 200 else {}
+    """What the model declares, as soon as the gateway knows the ready instances; nothing when it can't be had."""
+    deadline = time.monotonic() + _GATEWAY_S
+    async with httpx.AsyncClient(timeout=_GATEWAY_S, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TransportError):
+                answer = await client.get(f"{record.url}/v2/models/{record.model}")
+                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                    return dict(answer.json()) if answer.is_success else {}
+            await asyncio.sleep(_POLL_S)
+    return {}
 
 
 def _log(instance: Instance) -> Path:
