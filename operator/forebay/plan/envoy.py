@@ -81,7 +81,9 @@ def build_protocol(*, kind: str) -> Json:
         },
     }
     name = "extensions.upstreams.http.v3.HttpProtocolOptions"
-    return {f"envoy.{name}": build_any(name, **configs[kind])}
+    # Triton, told to stop, waits for every open connection to close.
+    common = {"common_http_protocol_options": {"idle_timeout": "1s"}} if kind == "http1" else {}
+    return {f"envoy.{name}": build_any(name, **configs[kind], **common)}
 
 
 def build_limits(*, connections: int = UNLIMITED, pending: int = UNLIMITED) -> Json:
