@@ -14,6 +14,7 @@ _FIRST_BACKOFF_S = 0.2
 _MAX_BACKOFF_S = 30.0
 _STEADY_S = 60.0
 _PR_SET_PDEATHSIG = 1
+_NOT_RUN = 127  # as shells say it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,11 @@ class Process:
         backoff_s = _FIRST_BACKOFF_S
         while not self._stopping:
             started = time.monotonic()
-            status = await self._run_once()
+            try:
+                status = await self._run_once()
+            except OSError as error:
+                self._write(f"{self.command.argv[0]} can't be run: {error.strerror}")
+                status = _NOT_RUN
             if self._stopping:
                 return
             self._on_exit(status)
@@ -86,9 +91,12 @@ class Process:
         return status
 
     def _log(self, text: str) -> None:
+        self._write(f"[forebay] {self.command.name} {text}")
+
+    def _write(self, line: str) -> None:
         # A full disk is no reason not to start it again.
         with contextlib.suppress(OSError), self.command.log.open("a") as log:
-            log.write(f"[forebay] {self.command.name} {text}\n")
+            log.write(f"{line}\n")
 
     def _signal_group(self, number: signal.Signals) -> None:
         # Triton's Python backend runs each model instance in a process of its own.
