@@ -12,7 +12,6 @@ from forebay.serving.storage.journal import Journal
 from forebay.serving.storage.place import Place, drop_strangers, sizes_of
 from forebay.serving.storage.progress import Meter, OnProgress
 from forebay.serving.storage.retry import LIST_TRIES, retried
-from forebay.serving.storage.s3 import S3Source
 from forebay.serving.storage.source import Listing, Source, check_paths
 
 # Addresses may carry a fragment or a signature, so they are matched by their beginning alone.
@@ -55,6 +54,8 @@ def fetch_model(uri: str, dest: Path, on_progress: OnProgress | None = None) -> 
 
 def _open(uri: str) -> Source:
     if uri.startswith(_S3):
+        from forebay.serving.storage.s3 import S3Source  # noqa: PLC0415  (boto3 takes half a second)
+
         return S3Source(uri, connections=WORKERS)
     if uri.startswith(_HTTPS):
         return HttpsSource(uri, connections=WORKERS)
