@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx
 
 from forebay.local.meter import Meter
+from forebay.local.models import show_sources
 from forebay.local.process import Command, Process, describe_exit, read_tail
 from forebay.local.runtime import RuntimeFiles
-from forebay.local.triton.diagnose import explain_failure
+from forebay.local.script_log import explain_load
+from forebay.local.triton.diagnose import explain_failure, explain_hang
 from forebay.metrics import InstanceSample
 from forebay.plan.envoy_queue import QueueAddresses
 from forebay.plan.resolve import Server, Workload
@@ -103,6 +105,8 @@ class Instance:
                     self._change(State.LOADING, f"its readiness check failed {failures} times")
                 if ready:
                     await self.meter.read(client)
+                else:
+                    self._give_up_hanging()
                 await asyncio.sleep(_READY_POLL_S if ready else _STARTING_POLL_S)
 
     def _on_exit(self, what: str, status: int) -> None:
@@ -112,12 +116,22 @@ class Instance:
         elif what == "its queue":
             self._change(State.FAILED, f"{reason}: {_last_lines(self.queue.command.log)}")
         else:
-            self._change(State.FAILED, self._explain(reason))
+            self._change(State.FAILED, self._explain(reason, status))
 
-    def _explain(self, reason: str) -> str:
+    def _explain(self, reason: str, status: int) -> str:
         log = self.server.command.log
-        told = explain_failure(read_tail(log)) if self.workload.server is Server.TRITON else ""
+        if self.workload.server is Server.TRITON:
+            told = show_sources(explain_failure(read_tail(log)))
+        else:
+            told = _explain_script(log, status)
         return told or f"{reason}: {_last_lines(log)}"
+
+    def _give_up_hanging(self) -> None:
+        """Triton waits for ever for a Python model that has no code."""
+        if self._was_ready or self.workload.server is not Server.TRITON or self.state is not State.LOADING:
+            return
+        if reason := explain_hang(read_tail(self.server.command.log)):
+            self._change(State.FAILED, show_sources(reason))
 
     def _change(self, state: State, reason: str = "") -> None:
         self.state, self.reason, self.since = state, reason, time.monotonic()
@@ -129,6 +143,14 @@ async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
         return (await client.get(url)).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def _explain_script(log: Path, status: int) -> str:
+    from forebay.serving.server import EXIT_LOAD, EXIT_SCRIPT  # noqa: PLC0415  (slow, and seldom needed)
+
+    if status == EXIT_SCRIPT:
+        return _last_lines(log)
+    return explain_load(read_tail(log)) if status == EXIT_LOAD else ""
 
 
 def _last_lines(log: Path) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,3 +64,9 @@ def _require_model(workload: Workload, repository: Path) -> None:
             f"the repository {workload.model.uri} has no model {workload.served_model}: it has {', '.join(names)}. "
             f"Write predictor: {{triton: {{model: {names[0]}}}}}"
         )
+
+
+def show_sources(text: str) -> str:
+    """The text with paths in the cache as what they are links to: for a file: address, the person's own."""
+    links = re.escape(str(cache_dir() / "models"))
+    return re.sub(rf"{links}/[^\s'\":,]+", lambda path: str(Path(path[0]).resolve()), text)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -60,7 +61,7 @@ async def test_a_crash_is_followed_by_restarts_each_later_than_the_last(tmp_path
         await until(lambda: process.restarts >= 3)
         log = process.command.log.read_text().splitlines()
     times = [float(line) for line in log if not line.startswith("[forebay]")][:4]
-    pauses = [after - before for before, after in zip(times, times[1:], strict=False)]
+    pauses = [after - before for before, after in itertools.pairwise(times)]
     assert exits[:3] == [7, 7, 7]
     assert pauses[0] > 0.2
     assert pauses[1] > 0.4
