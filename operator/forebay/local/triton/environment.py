@@ -88,7 +88,10 @@ def _find_uv() -> str:
 
 def _run(argv: list[str]) -> None:
     # uv shows bytes, rate and time left on a terminal by itself.
-    done = subprocess.run(argv, check=False, stderr=None if sys.stderr.isatty() else subprocess.PIPE, text=True)
+    stderr = None if sys.stderr.isatty() else subprocess.PIPE
+    # The system's certificates: where the network has an authority of its own, the system knows it.
+    env = {"UV_CACHE_DIR": str(cache_dir() / "uv"), "UV_SYSTEM_CERTS": "1", **os.environ}
+    done = subprocess.run(argv, check=False, stderr=stderr, text=True, env=env)
     if done.returncode != 0:
         reason = (done.stderr or "see above").strip()
         hint = " The disk is full." if "No space left" in reason else ""
