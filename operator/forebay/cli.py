@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +16,33 @@ from forebay.api.problems import InvalidManifest, Problem
 from forebay.local.errors import LocalError
 
 app = typer.Typer(
-    help="Serve machine-learning models with a bounded queue in front of every instance.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 File = Annotated[Path, typer.Argument(help="Manifest with one or more ModelDeployments; - for standard input.")]
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"forebay {version('forebay')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def forebay(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda wanted: _show_version(wanted=wanted),
+            is_eager=True,
+            help="Show the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Serve machine-learning models with a bounded queue in front of every instance."""
 
 
 @app.command()

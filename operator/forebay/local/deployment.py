@@ -4,6 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from forebay.api import Resources
 from forebay.local.display import Display
 from forebay.local.errors import LocalError
 from forebay.local.instance import Instance
@@ -62,10 +63,12 @@ async def _build_launcher(workload: Workload, folder: RunFolder, display: Displa
 
 
 def _tell_what_is_not_applied(workload: Workload, display: Display) -> None:
-    if workload.resources.gpu_count and not Path("/dev/nvidiactl").exists():
-        display.warn(
-            f"{workload.role}: this machine has no NVIDIA GPU: {workload.resources.gpu_resource} is not applied"
-        )
+    wanted = workload.resources
+    if wanted.gpu_count:
+        here = "every GPU of this machine" if Path("/dev/nvidiactl").exists() else "none, since this machine has none"
+        display.warn(f"{workload.role}: {wanted.gpu_resource} is for a cluster: an instance here sees {here}")
+    if (wanted.cpu, wanted.memory) != (Resources().cpu, Resources().memory):
+        display.say(f"{workload.role}: cpu and memory are for a cluster: an instance here takes what it needs")
     if workload.model.secret_name:
         display.say(
             f"Secret {workload.model.secret_name} is for a cluster: here the environment's credentials are used"

@@ -3,6 +3,7 @@
 import io
 import json
 import mimetypes
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def predict(name: str, file: Path, *, console: Console) -> bool:
         if file.suffix in (".npy", ".npz"):
             return _predict_arrays(record, file.name, content, console)
         return _predict_file(record, file.name, content, console)
-    except httpx.TransportError as error:
+    except (httpx.TransportError, OSError) as error:
         raise LocalError(f"{record.name} does not answer at {record.url}: {error}") from error
 
 
@@ -61,13 +62,18 @@ def _describe(answer: httpx.Response) -> str:
 
 
 def _predict_arrays(record: Record, name: str, content: bytes, console: Console) -> bool:
-    loaded: Any = np.load(io.BytesIO(content), allow_pickle=False)
+    loaded = _load_arrays(name, content)
     client = tritonclient.http.InferenceServerClient(record.url.removeprefix("http://"), network_timeout=_TIMEOUT_S)
     try:
         declared = [each["name"] for each in client.get_model_metadata(record.model).get("inputs", [])]
-        arrays = {declared[0] if declared else "input": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        arrays = {declared[0] if declared else "input": loaded} if isinstance(loaded, np.ndarray) else loaded
         inputs = []
-        for key, array in arrays.items():
+        for key, given in arrays.items():
+            array = np.char.encode(given, "utf-8") if given.dtype.kind == "U" else given
+            if np_to_triton_dtype(array.dtype) is None:
+                raise LocalError(
+                    f"{name} holds {array.dtype}, which no model takes: save numbers, truth values or text"
+                )
             each = tritonclient.http.InferInput(key, list(array.shape), np_to_triton_dtype(array.dtype))
             each.set_data_from_numpy(array)
             inputs.append(each)
@@ -78,6 +84,18 @@ def _predict_arrays(record: Record, name: str, content: bytes, console: Console)
     outputs = {each["name"]: result.as_numpy(each["name"]).tolist() for each in result.get_response()["outputs"]}
     _show(console, name, json.dumps(outputs, default=str), ok=True)
     return True
+
+
+def _load_arrays(name: str, content: bytes) -> Any:
+    try:
+        loaded: Any = np.load(io.BytesIO(content), allow_pickle=False)
+        return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        if "allow_pickle" not in str(error):
+            raise LocalError(f"{name} is broken: write it with np.save or np.savez") from error
+        raise LocalError(
+            f"{name} is no NumPy file of plain numbers or text: write it with np.save or np.savez, and no objects in it"
+        ) from error
 
 
 def _show(console: Console, name: str, text: str, *, ok: bool) -> None:

@@ -68,6 +68,7 @@ class Session:
         """End `run` after a drain. A second call ends everything at once."""
         if self._stop.is_set():
             self._kill()
+            self._console.show_cursor()
             os._exit(130)
         self._stop.set()
 
