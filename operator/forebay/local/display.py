@@ -27,8 +27,8 @@ class Display:
         self.console.print(f"[yellow]![/] {escape(text)}", highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
-    def download(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """Progress of a download: call it with the bytes so far and in all."""
+    def download(self, what: str) -> Iterator[Callable[[int, int | None], None]]:
+        """Progress of a download: call it with the bytes so far and in all, where that is known."""
         if not self.console.is_terminal:
             yield self._lines(what)
             return
@@ -43,17 +43,18 @@ class Display:
             task = bars.add_task(what, total=None)
             yield lambda done, total: bars.update(task, completed=done, total=total)
 
-    def _lines(self, what: str) -> Callable[[int, int], None]:
+    def _lines(self, what: str) -> Callable[[int, int | None], None]:
         started = last = time.monotonic()
 
-        def show(done: int, total: int) -> None:
+        def show(done: int, total: int | None) -> None:
             nonlocal last
             now = time.monotonic()
             if now - last < _LINE_EVERY_S:
                 return
             last = now
             rate = done / (now - started)
+            of = f" of {decimal(total)}" if total else ""
             left = f", {(total - done) / rate:.0f} s left" if rate > 0 and total else ""
-            self.say(f"{what}: {decimal(done)} of {decimal(total)}, {decimal(int(rate))}/s{left}")
+            self.say(f"{what}: {decimal(done)}{of}, {decimal(int(rate))}/s{left}")
 
         return show

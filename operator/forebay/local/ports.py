@@ -35,14 +35,19 @@ def require_free_port(port: int) -> None:
 
 
 def _find_holder(port: int) -> str:
-    inodes = set()
+    inodes: set[str] = set()
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         if table.exists():
             rows = [line.split() for line in table.read_text().splitlines()[1:]]
             inodes |= {row[9] for row in rows if row[3] == _LISTEN and int(row[1].rsplit(":", 1)[1], 16) == port}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            links = [str(fd.readlink()) for fd in (process / "fd").iterdir()]
-            if any(link == f"socket:[{inode}]" for link in links for inode in inodes):
+            if any(_is_socket(fd, inodes) for fd in (process / "fd").iterdir()):
                 return f" by {(process / 'comm').read_text().strip()} (process {process.name})"
     return ""
+
+
+def _is_socket(fd: Path, inodes: set[str]) -> bool:
+    with contextlib.suppress(OSError):  # closed since it was listed
+        return str(fd.readlink()) in {f"socket:[{inode}]" for inode in inodes}
+    return False
