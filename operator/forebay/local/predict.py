@@ -71,9 +71,7 @@ def _predict_arrays(record: Record, name: str, content: bytes, console: Console)
         for key, given in arrays.items():
             array = np.char.encode(given, "utf-8") if given.dtype.kind == "U" else given
             if np_to_triton_dtype(array.dtype) is None:
-                raise LocalError(
-                    f"{name} holds {array.dtype}, which no model takes: save numbers, truth values or text"
-                )
+                raise LocalError(f"{name} holds {array.dtype}, which no model takes: save numbers or text")
             each = tritonclient.http.InferInput(key, list(array.shape), np_to_triton_dtype(array.dtype))
             each.set_data_from_numpy(array)
             inputs.append(each)

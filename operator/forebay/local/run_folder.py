@@ -57,6 +57,8 @@ def _lock(path: Path, name: str) -> IO[str]:
         lock.seek(0)
         holder = lock.read().strip()
         lock.close()
+        if holder == str(os.getpid()):
+            raise LocalError(f"{name} stands in two of the files: give one of them another name") from error
         raise LocalError(f"{name} is served already, by process {holder}: end that one first (Ctrl-C)") from error
     lock.truncate(0)
     lock.write(str(os.getpid()))

@@ -18,6 +18,7 @@ from forebay.local.paths import cache_dir
 _HERE = Path(__file__).parent
 _REQUIREMENTS = _HERE / "requirements.txt"
 _STUBS = range(8, 14)
+_DISK_FULL = "The disk is full: free some space, or point $FOREBAY_CACHE to another disk"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ def _run(argv: list[str]) -> None:
     done = subprocess.run(argv, check=False, stderr=stderr, text=True, env=env)
     if done.returncode != 0:
         reason = (done.stderr or "see above").strip()
-        hint = " The disk is full." if "No space left" in reason else ""
+        hint = f"\n{_DISK_FULL}" if "No space left" in reason else ""
         raise LocalError(f"Triton could not be installed: {' '.join(argv[:3])} failed: {reason}{hint}")
 
 
