@@ -14,7 +14,7 @@ Labels: namespace, deployment, component (predictor or transformer), instance.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
@@ -38,12 +38,14 @@ class QueueStats:
     total_count: int = 0
     service_sum_s: float = 0.0
     service_count: int = 0
+    wait_sum_s: float = 0.0
     rejected: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def wait_sum_s(self) -> float:
-        """Seconds spent waiting: the time in queue and server, less the time in the server."""
-        return max(0.0, self.total_sum_s - self.service_sum_s)
+    def after(self, earlier: "QueueStats") -> "QueueStats":
+        """These stats, read later: a request that is between the two stages must not make the wait go back."""
+        if self.total_count < earlier.total_count:  # another Envoy, which counts from zero
+            return self
+        return replace(self, wait_sum_s=max(self.wait_sum_s, earlier.wait_sum_s))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +73,17 @@ def parse_queue_stats(text: str) -> QueueStats:
     def seconds(*clusters: str) -> float:
         return (count("time_sum", *clusters) + 0.5 * count("time_count", *clusters)) / 1000
 
+    total_s, service_s = seconds(QUEUE_CLUSTER), seconds(*_MODEL_CLUSTERS)
     failed = count("pending_failure_eject", *_MODEL_CLUSTERS) + count("rx_reset", *_MODEL_CLUSTERS)
     return QueueStats(
         in_flight=int(count("active", QUEUE_CLUSTER)),
         queued=int(count("pending_active", QUEUE_CLUSTER)),
-        total_sum_s=seconds(QUEUE_CLUSTER),
+        total_sum_s=total_s,
         total_count=int(count("time_count", QUEUE_CLUSTER)),
-        service_sum_s=seconds(*_MODEL_CLUSTERS),
+        service_sum_s=service_s,
         service_count=int(count("time_count", *_MODEL_CLUSTERS)),
+        # The time in queue and server, less the time in the server.
+        wait_sum_s=max(0.0, total_s - service_s),
         rejected={
             "queue-full": int(count("pending_overflow", QUEUE_CLUSTER)),
             "timeout": int(count("timeout", QUEUE_CLUSTER)),

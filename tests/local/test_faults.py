@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -97,31 +98,34 @@ def test_a_killed_gateway_comes_back(session):
 
 
 def test_ctrl_c_loses_no_accepted_request(session):
-    with Load(session) as load:
+    with Load(session) as load, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(ask, session, 4)
+        load.wait_for(20)
         session.process.send_signal(signal.SIGINT)
         assert session.process.wait(60) == 0
     assert set(load.seen) <= {"200", "refused"}, load.seen
+    assert slow.result().status_code == 200
     assert "draining" in session.output.read_text()
 
 
 def test_a_second_ctrl_c_ends_it_at_once(session):
     everyone = session.pids(".")
     assert len(everyone) == 5, "two Tritons, two queues, a gateway"
-    slow = threading.Thread(target=ask_slowly, args=(session,))
-    slow.start()
+    pool = ThreadPoolExecutor(1)
+    slow = pool.submit(ask, session, 8)
     time.sleep(1)
     session.process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     started = time.monotonic()
     assert session.stop(wait_s=10) == 130
     assert time.monotonic() - started < 5
-    slow.join(10)
+    assert isinstance(slow.exception(10), httpx.TransportError)
+    pool.shutdown()
     wait_until(lambda: not any(is_running(pid) for pid in everyone), session, within_s=10)
 
 
-def ask_slowly(session: ServingSession) -> None:
-    with pytest.raises(httpx.TransportError):
-        httpx.post(session.url + "/v2/models/slow/infer", json=slow_body(8), timeout=30, trust_env=False)
+def ask(session: ServingSession, seconds: float) -> httpx.Response:
+    return httpx.post(session.url + "/v2/models/slow/infer", json=slow_body(seconds), timeout=30, trust_env=False)
 
 
 def test_nothing_is_left_when_it_is_killed(session):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from forebay.local.envoy_binary import DRAIN_S, build_envoy_command
+from forebay.local.envoy_binary import build_envoy_command
 from forebay.local.ports import HOST, find_free_ports
 from forebay.local.process import Process, describe_exit
 from forebay.plan.envoy import Address
@@ -15,6 +15,8 @@ from forebay.plan.envoy_gateway import Route, build_gateway
 
 _ACTIVE = "http.gateway.downstream_rq_active"
 _POLL_S = 0.05
+# Time for what was connected before the port closed to send its request.
+_LAST_WORDS_S = 0.2
 
 
 class Gateway:
@@ -33,14 +35,25 @@ class Gateway:
         deadline = time.monotonic() + limit_s
         async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
             try:
-                await client.post(f"{base}/drain_listeners?graceful&skip_exit")
-                await asyncio.sleep(DRAIN_S)
+                await client.post(f"{base}/drain_listeners?graceful")
+                await self._until_closed(deadline)
+                await asyncio.sleep(_LAST_WORDS_S)
                 while (active := await _count_active(client, base)) and time.monotonic() < deadline:
                     on_wait(active)
                     await asyncio.sleep(_POLL_S)
             except httpx.HTTPError:  # the gateway is down, and with it every request
                 return 0
         return active
+
+    async def _until_closed(self, deadline: float) -> None:
+        """Until nobody can connect any more: whoever could is still to be answered."""
+        while time.monotonic() < deadline:
+            try:
+                _, writer = await asyncio.open_connection(self.address.host, self.address.port)
+            except OSError:
+                return
+            writer.close()
+            await asyncio.sleep(_POLL_S)
 
 
 async def _count_active(client: httpx.AsyncClient, base: str) -> int:

@@ -32,7 +32,7 @@ class Meter:
             answer = await client.get(self._url, params={"filter": STATS_FILTER})
         except httpx.HTTPError:
             return
-        stats = parse_queue_stats(answer.text)
+        stats = parse_queue_stats(answer.text).after(self.stats)
         self._follow(stats)
         self.stats = stats
 

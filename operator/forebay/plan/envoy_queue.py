@@ -106,8 +106,8 @@ def _build_front(workload: Workload) -> Json:
     routes = [
         *(_build_route(path, names.QUEUE_CLUSTER, timeout) for path in [*infer, f"{_GRPC}ModelInfer"]),
         *(_build_stream_route(path, timeout) for path in [*_STREAM, f"{_GRPC}ModelStreamInfer"]),
-        *(_build_route(path, names.MODEL_HTTP_CLUSTER, _CONTROL_TIMEOUT) for path in control),
-        *(_build_route(path, names.MODEL_GRPC_CLUSTER, _CONTROL_TIMEOUT) for path in _GRPC_CONTROL),
+        *(_build_route(path, names.CONTROL_HTTP_CLUSTER, _CONTROL_TIMEOUT) for path in control),
+        *(_build_route(path, names.CONTROL_GRPC_CLUSTER, _CONTROL_TIMEOUT) for path in _GRPC_CONTROL),
         {"match": {"prefix": "/"}, **build_refusal(404, reason="path-not-served", message=_NOT_SERVED)},
     ]
     buffer = build_any("extensions.filters.http.buffer.v3.Buffer", max_request_bytes=MAX_BODY_BYTES)
@@ -172,6 +172,8 @@ def _build_clusters(workload: Workload, addresses: QueueAddresses) -> list[Json]
         queue,
         build_cluster(names.MODEL_HTTP_CLUSTER, addresses.model_http, protocol="http1"),
         build_cluster(names.MODEL_GRPC_CLUSTER, addresses.model_grpc, protocol=grpc),
+        build_cluster(names.CONTROL_HTTP_CLUSTER, addresses.model_http, protocol="http1"),
+        build_cluster(names.CONTROL_GRPC_CLUSTER, addresses.model_grpc, protocol=grpc),
         build_cluster("model_metrics", addresses.model_metrics, protocol="http1"),
         build_cluster("admin", addresses.admin, protocol="http1"),
         *(

@@ -23,6 +23,9 @@ MODEL_METRICS_PORT = 8002
 QUEUE_CLUSTER = "queue"
 MODEL_HTTP_CLUSTER = "model_http"
 MODEL_GRPC_CLUSTER = "model_grpc"
+# Health and metadata pass the queue by, and would pass for very quick predictions among the service times.
+CONTROL_HTTP_CLUSTER = "control_http"
+CONTROL_GRPC_CLUSTER = "control_grpc"
 PREDICTOR_CLUSTER = "predictor"
 
 # Headers.
