@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,16 +62,21 @@ def build_examples(record: Record, metadata: dict[str, Any]) -> tuple[str, str]:
             '                 headers={"content-type": "image/png"}).json())'
         )
         return curl, python
-    inputs = [_build_input(each) for each in metadata.get("inputs", [])]
-    if any(len(each["data"]) > _LONGEST_EXAMPLE for each in inputs):
+    inputs = [{**each, "shape": _choose_shape(each)} for each in metadata.get("inputs", [])]
+    if any(math.prod(each["shape"]) > _LONGEST_EXAMPLE for each in inputs):
         curl = f"curl {record.url}/v2/models/{record.model}"
     else:
-        curl = f"curl {record.url}/v2/models/{record.model}/infer -d '{json.dumps({'inputs': inputs})}'"
+        body = json.dumps({"inputs": [_build_input(each) for each in inputs]})
+        curl = f"curl {record.url}/v2/models/{record.model}/infer -d {shlex.quote(body)}"
     return curl, _build_python(record, inputs)
 
 
+def _choose_shape(declared: dict[str, Any]) -> list[int]:
+    return [max(1, int(size)) for size in declared["shape"]]
+
+
 def _build_input(declared: dict[str, Any]) -> dict[str, Any]:
-    shape = [max(1, int(size)) for size in declared["shape"]]
+    shape = declared["shape"]
     zero: Any = {"BYTES": "", "BOOL": False}.get(declared["datatype"], 0)
     return {
         "name": declared["name"],
@@ -88,11 +94,17 @@ def _build_python(record: Record, inputs: list[dict[str, Any]]) -> str:
     ]
     for each in inputs:
         lines += [
-            f'inputs.append(triton.InferInput("{each["name"]}", {each["shape"]}, "{each["datatype"]}"))',
+            f'inputs.append(triton.InferInput({_quote(each["name"])}, {each["shape"]}, "{each["datatype"]}"))',
             f"inputs[-1].set_data_from_numpy(np.zeros({each['shape']}, "
             f'triton.triton_to_np_dtype("{each["datatype"]}")))',
         ]
     return "\n".join([*lines, f'print(client.infer("{record.model}", inputs).get_response())'])
+
+
+def _quote(text: str) -> str:
+    """A Python literal, with the quotes of the lines around it where that is possible."""
+    literal = repr(text)
+    return f'"{literal[1:-1]}"' if literal.startswith("'") and '"' not in literal else literal
 
 
 def show_summary(console: Console, summary: RenderableType) -> None:

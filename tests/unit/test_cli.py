@@ -1,0 +1,75 @@
+"""The command line, run in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from yaml import safe_load_all
+
+HEAD = "apiVersion: forebay.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name: digits}\nspec:\n"
+SCRIPT = "class A:\n    def predict(self, inputs):\n        return inputs\n"
+GOOD = HEAD + "  predictor: {custom: {script: script.py}}\n"
+
+
+def forebay(*args: str, given: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "forebay.cli", *args]
+    return subprocess.run(argv, input=given, capture_output=True, text=True, check=False, timeout=60, cwd=cwd)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "good.yaml").write_text(GOOD)
+    return tmp_path
+
+
+def test_help_names_every_command():
+    done = forebay("--help")
+    assert done.returncode == 0
+    for command in ("serve", "predict", "check", "validate", "render"):
+        assert command in done.stdout
+
+
+def test_validate_names_what_is_valid(folder):
+    done = forebay("validate", str(folder / "good.yaml"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "ModelDeployment default/digits is valid\n"
+
+
+def test_render_prints_documents_with_the_script_inline(folder):
+    done = forebay("render", str(folder / "good.yaml"))
+    assert (done.returncode, done.stderr) == (0, "")
+    objects = list(safe_load_all(done.stdout))
+    assert [each["kind"] for each in objects] == ["ConfigMap", "ConfigMap", "Service", "Deployment"]
+    assert objects[1]["data"]["script.py"] == SCRIPT
+
+
+def test_a_manifest_from_standard_input_looks_beside_the_working_folder(folder):
+    done = forebay("render", "-", given=GOOD, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert SCRIPT.splitlines()[0] in done.stdout
+
+
+def test_all_that_is_wrong_is_said_at_once_on_standard_error(folder):
+    (folder / "bad.yaml").write_text(HEAD + "  predictor: {custom: {script: script.py}, replica: 2, concurency: 1}\n")
+    done = forebay("validate", str(folder / "bad.yaml"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "did you mean replicas?" in done.stderr
+    assert "did you mean concurrency?" in done.stderr
+
+
+def test_every_file_that_pods_cannot_read_is_named(folder):
+    one = HEAD + "  model: {uri: 'file:m'}\n  predictor: {triton: {}}\n"
+    (folder / "two.yaml").write_text(one + "---\n" + one.replace("name: digits", "name: other"))
+    done = forebay("render", str(folder / "two.yaml"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "default/digits: spec.model.uri" in done.stderr
+    assert "default/other: spec.model.uri" in done.stderr
+
+
+def test_who_reads_only_the_beginning_gets_no_traceback(folder):
+    command = f"{sys.executable} -m forebay.cli render {folder}/good.yaml | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "apiVersion: v1\n"
+    assert "Traceback" not in done.stderr
