@@ -22,7 +22,8 @@ from forebay.plan.units import format_envoy_duration
 # The queue answers first: this bound is for an instance that hangs, tries on other instances included.
 _TIMEOUTS = 3
 _GRACE_S = 1.0
-_STREAMS = r".*(/generate_stream|/ModelStreamInfer)"
+# `:path` has the query, too.
+_STREAMS = r"[^?]*(/generate_stream|/ModelStreamInfer)([?].*)?"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,6 +169,30 @@ def test_another_try_needs_another_instance(instances, retries):
     assert build_retry_policy(Upstream(HERE, instances))["num_retries"] == retries
 
 
+@pytest.mark.parametrize(
+    ("path", "streams"),
+    [
+        ("/default/digits/v2/models/m/generate_stream", True),
+        ("/v2/models/m/generate_stream?a=b", True),
+        (f"{GRPC}ModelStreamInfer", True),
+        ("/v2/models/m/infer", False),
+        ("/v2/models/m/infer?next=/generate_stream", False),
+        ("/v2/models/m/generate_stream/x", False),
+    ],
+)
+def test_the_gateway_bounds_all_but_streams(path, streams):
+    config = build_gateway([build_route(serving(TRITON), DnsName("h", 1))], listen=HERE, admin=HERE)
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    for host in manager["route_config"]["virtual_hosts"]:
+        (wanted,) = {
+            match["string_match"]["safe_regex"]["regex"]
+            for route in host["routes"]
+            for match in route["match"].get("headers", [])
+            if match["name"] == ":path"
+        }
+        assert bool(re.fullmatch(wanted, path)) == streams, "`:path` has the query, too"
+
+
 def test_the_gateway_takes_any_path_only_when_it_has_one_route():
     def catch_alls(count: int) -> int:
         routes = [build_route(serving(TRITON), DnsName("h", 1))] * count
