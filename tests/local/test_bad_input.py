@@ -480,6 +480,23 @@ def test_predict_with_values_that_no_model_takes(busy: ServingSession, tmp_path:
     assert "complex.npy holds complex64, which no model takes: save numbers or text" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "rows", [[{"seconds": 0.0}], {"instances": [{"seconds": 0.0}]}, {"inputs": {"seconds": [0.0]}}]
+)
+def test_predict_takes_the_json_that_curl_sends(busy: ServingSession, tmp_path: Path, rows: Any) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    answer = httpx.post(f"{busy.url}/predict", json=rows, trust_env=False)
+    done = predict(busy, tmp_path / "rows.json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout.removeprefix("rows.json: ")) == answer.json()
+
+
+def test_predict_shows_text_as_text(busy: ServingSession, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", seconds=np.zeros(1, np.float32), name=np.array(["é"]))
+    done = predict(busy, tmp_path / "a.npz")
+    assert json.loads(done.stdout.removeprefix("a.npz: ")) == {"seconds": [0.0], "name": ["é"]}
+
+
 def test_predict_when_the_queue_is_full(busy: ServingSession, tmp_path: Path) -> None:
     body = {"inputs": [{"name": "seconds", "shape": [1], "datatype": "FP32", "data": [4]}]}
     (tmp_path / "a.json").write_text(json.dumps(body))

@@ -37,7 +37,7 @@ def predict(name: str, file: Path, *, console: Console) -> bool:
 def _predict_file(record: Record, name: str, content: bytes, console: Console) -> bool:
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     path = "/predict"
-    if record.entry == "predictor" and kind == "application/json":
+    if record.entry == "predictor" and kind == "application/json" and _holds_tensors(content):
         path = f"/v2/models/{record.model}/infer"
     answer = httpx.post(
         record.url + path, content=content, headers={"content-type": kind}, timeout=_TIMEOUT_S, trust_env=False
@@ -49,6 +49,18 @@ def _predict_file(record: Record, name: str, content: bytes, console: Console) -
         )
     _show(console, name, _describe(answer), ok=answer.is_success)
     return answer.is_success
+
+
+def _holds_tensors(content: bytes) -> bool:
+    """Whether a body is, or was to be, the Open Inference Protocol's: a script takes rows of JSON at /predict too."""
+    try:
+        body = json.loads(content)
+    except ValueError:  # the server says where it breaks off
+        return True
+    inputs = body.get("inputs") if isinstance(body, dict) else None
+    return isinstance(inputs, list) and all(
+        isinstance(each, dict) and {"shape", "datatype"} & each.keys() for each in inputs
+    )
 
 
 def _describe(answer: httpx.Response) -> str:
@@ -77,11 +89,15 @@ def _predict_arrays(record: Record, name: str, content: bytes, console: Console)
             inputs.append(each)
         result = client.infer(record.model, inputs)
     except InferenceServerException as error:
-        _show(console, name, error.message(), ok=False)
+        _show(console, name, f"{error.status()}: {error.message()}", ok=False)
         return False
     outputs = {each["name"]: result.as_numpy(each["name"]).tolist() for each in result.get_response()["outputs"]}
-    _show(console, name, json.dumps(outputs, default=str), ok=True)
+    _show(console, name, json.dumps(outputs, default=_decode), ok=True)
     return True
+
+
+def _decode(value: bytes) -> str:
+    return value.decode(errors="backslashreplace")
 
 
 def _load_arrays(name: str, content: bytes) -> Any:
