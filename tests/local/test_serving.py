@@ -323,6 +323,26 @@ def test_docs_need_no_other_host(digits):
         assert digits.get(f"/docs/assets/{asset}").status_code == 200
     paths = digits.get("/openapi.json").json()["paths"]
     assert {"/predict", "/v2/models/digits/infer", "/v1/models/digits:predict"} <= paths.keys()
+    assert not {"/metrics", "/v2/models/digits/generate_stream"} & paths.keys(), "nothing that would be refused"
+
+
+def test_docs_with_a_slash_stay_behind_the_path_of_a_gateway(digits):
+    assert digits.get("/docs/").headers["location"] == "../docs"
+
+
+def test_the_examples_of_the_docs_are_answered(tmp_path):
+    script = """
+        from forebay.serving import Tensor
+        class Two:
+            inputs = [Tensor("x", "FP32", [-1, 2]), Tensor("name", "BYTES", [-1]), Tensor("on", "BOOL", [-1, 1])]
+            def predict(self, inputs): return inputs
+    """
+    for text in (dedent(script), DIGITS):
+        with serving(tmp_path, text) as server:
+            for path, operation in server.get("/openapi.json").json()["paths"].items():
+                if "post" in operation:
+                    example = operation["post"]["requestBody"]["content"]["application/json"]["example"]
+                    assert server.post(path, json=example).status_code == 200, (path, example)
 
 
 def test_metrics(digits):

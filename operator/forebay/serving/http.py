@@ -31,8 +31,8 @@ def build_app(service: Service) -> Starlette:
 def _build_routes() -> list[BaseRoute]:
     model = "/v2/models/{model}"
     gets: dict[str, Handler] = {
-        "/v2": server_metadata, "/v2/health/live": live, "/v2/health/ready": ready, "/metrics": metrics,
-        "/v1/models": list_models, "/v1/models/{model}": model_status,
+        "/v2": server_metadata, "/v2/": server_metadata, "/v2/health/live": live, "/v2/health/ready": ready,
+        "/metrics": metrics, "/v1/models": list_models, "/v1/models/{model}": model_status,
     }  # fmt: skip
     posts: dict[str, tuple[str, Handler]] = {
         "/v2/repository/index": ("", repository_index), "/v1/models/{model}:predict": ("v1", predict_v1),
