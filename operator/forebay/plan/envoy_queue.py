@@ -105,7 +105,8 @@ def _build_front(workload: Workload) -> Json:
     timeout = format_envoy_duration(workload.limits.timeout_s)
     routes = [
         *(_build_route(path, names.QUEUE_CLUSTER, timeout) for path in [*infer, f"{_GRPC}ModelInfer"]),
-        *(_build_stream_route(path, timeout) for path in [*_STREAM, f"{_GRPC}ModelStreamInfer"]),
+        *(_build_stream_route(path, timeout) for path in _STREAM),
+        _build_unbuffered(_build_stream_route(f"{_GRPC}ModelStreamInfer", timeout)),
         *(_build_route(path, names.CONTROL_HTTP_CLUSTER, _CONTROL_TIMEOUT) for path in control),
         *(_build_route(path, names.CONTROL_GRPC_CLUSTER, _CONTROL_TIMEOUT) for path in _GRPC_CONTROL),
         {"match": {"prefix": "/"}, **build_refusal(404, reason="path-not-served", message=_NOT_SERVED)},
@@ -124,13 +125,15 @@ def _build_route(path: str, cluster: str, timeout: str) -> Json:
 
 
 def _build_stream_route(path: str, timeout: str) -> Json:
-    """A stream may outlast the timeout, which bounds the silence between its chunks; it is never held back."""
+    """A stream may outlast the timeout, which bounds the silence between its chunks."""
+    action = {"cluster": names.QUEUE_CLUSTER, "timeout": "0s", "idle_timeout": timeout}
+    return {"match": {"safe_regex": {"regex": path}}, "route": action}
+
+
+def _build_unbuffered(route: Json) -> Json:
+    """Where the requests are a stream, too, they are never whole: they are not held back."""
     unbuffered = build_any("extensions.filters.http.buffer.v3.BufferPerRoute", disabled=True)
-    return {
-        "match": {"safe_regex": {"regex": path}},
-        "route": {"cluster": names.QUEUE_CLUSTER, "timeout": "0s", "idle_timeout": timeout},
-        "typed_per_filter_config": {"envoy.filters.http.buffer": unbuffered},
-    }
+    return {**route, "typed_per_filter_config": {"envoy.filters.http.buffer": unbuffered}}
 
 
 def _build_work() -> Json:
