@@ -131,7 +131,16 @@ def test_a_large_body_passes(two_slow):
 def test_a_body_beyond_the_limit_is_refused(two_slow):
     with httpx.Client(trust_env=False, timeout=60) as client:
         answer = client.post(two_slow.url + "/v2/models/slow/infer", content=b"0" * (65 * 1024 * 1024))
-    assert answer.status_code == 413
+    assert (answer.status_code, answer.headers["x-forebay-reason"]) == (413, "too-large")
+    assert answer.json() == {"error": "the body is larger than 64 MiB", "reason": "too-large"}
+
+
+def test_a_message_beyond_the_limit_is_refused(grpc_client):
+    each = tritonclient.grpc.InferInput("seconds", [17_000_000], "FP32")
+    each.set_data_from_numpy(np.zeros(17_000_000, np.float32))
+    with pytest.raises(InferenceServerException, match="the body is larger than 64 MiB") as caught:
+        grpc_client.infer("slow", [each])
+    assert caught.value.status() == "StatusCode.OUT_OF_RANGE"
 
 
 def test_load_goes_to_both_and_a_full_queue_is_tried_on_the_other(two_slow):

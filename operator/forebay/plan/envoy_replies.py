@@ -4,13 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from forebay.plan.envoy import Json, build_header
+from forebay.plan.envoy import MAX_BODY_BYTES, Json, build_header
 from forebay.plan.names import REASON_HEADER
 
 
 @dataclass(frozen=True)
 class LocalReply:
-    """Takes the place of an answer that Envoy gives by itself. `flags` are Envoy's response flags."""
+    """Takes the place of an answer that Envoy gives by itself.
+
+    `flags` are Envoy's response flags; without them it is every answer with the same status.
+    """
 
     flags: tuple[str, ...]
     status: int
@@ -27,7 +30,8 @@ INSTANCE_FAILED = LocalReply(
     ("UF", "UC", "UR", "LR", "UPE"), 503, 14, "instance-failed", "the model server of this instance failed"
 )
 NO_INSTANCE = LocalReply(("UH", "NC"), 503, 14, "no-instance", "no instance is ready: try again later")
-REPLIES = (QUEUE_FULL, TIMEOUT, INSTANCE_FAILED, NO_INSTANCE)
+TOO_LARGE = LocalReply((), 413, 11, "too-large", f"the body is larger than {MAX_BODY_BYTES >> 20} MiB")
+REPLIES = (QUEUE_FULL, TIMEOUT, INSTANCE_FAILED, NO_INSTANCE, TOO_LARGE)
 
 
 def build_mappers(replies: Sequence[LocalReply] = REPLIES) -> list[Json]:
@@ -37,7 +41,7 @@ def build_mappers(replies: Sequence[LocalReply] = REPLIES) -> list[Json]:
 
 def _build_grpc_mapper(reply: LocalReply) -> Json:
     content_type = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
-    both = [_build_flags(reply), {"header_filter": {"header": content_type}}]
+    both = [_build_filter(reply), {"header_filter": {"header": content_type}}]
     return {
         "filter": {"and_filter": {"filters": both}},
         "status_code": reply.status,
@@ -49,19 +53,24 @@ def _build_grpc_mapper(reply: LocalReply) -> Json:
 
 def _build_rest_mapper(reply: LocalReply) -> Json:
     return {
-        "filter": _build_flags(reply),
+        "filter": _build_filter(reply),
         "status_code": reply.status,
         "headers_to_add": _build_headers(reply),
         "body_format_override": {"json_format": {"error": reply.message, "reason": reply.reason}},
     }
 
 
-def _build_flags(reply: LocalReply) -> Json:
-    return {"response_flag_filter": {"flags": list(reply.flags)}}
+def _build_filter(reply: LocalReply) -> Json:
+    if reply.flags:
+        return {"response_flag_filter": {"flags": list(reply.flags)}}
+    status = {"default_value": reply.status, "runtime_key": f"local_reply.{reply.reason}"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": status}}}
 
 
 def _build_headers(reply: LocalReply) -> list[Json]:
-    return [build_header(REASON_HEADER, reply.reason), build_header("retry-after", "1")]
+    headers = [build_header(REASON_HEADER, reply.reason)]
+    # What is too large once is too large again.
+    return [*headers, build_header("retry-after", "1")] if reply.flags else headers
 
 
 def build_refusal(status: int, *, reason: str, message: str) -> Json:
