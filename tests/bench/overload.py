@@ -38,15 +38,17 @@ _IDLE_S = 5.0
 _CONNECTIONS = 100
 _PATH = "/v2/models/fixed/infer"
 _BODY = json.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]})
-_MANIFEST = f"""
-apiVersion: forebay.dev/v1alpha1
-kind: ModelDeployment
-metadata: {{name: fixed}}
-spec:
-  model: {{uri: "file:{Path(__file__).parent / "repositories/fixed"}"}}
-  predictor: {{triton: {{}}, concurrency: {SLOTS}}}
-  queue: {{timeout: {DEADLINE_S * 1000:.0f}ms%s}}
-"""
+_REPOSITORY = Path(__file__).parent / "repositories/fixed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to load. A `depth` of None is derived; `cold` is an instance whose queue has measured nothing yet."""
+
+    seconds: float = 20
+    rounds: int = 2
+    depth: int | None = None
+    cold: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +67,37 @@ class Run:
         return self.summary.good_per_s / self.capacity_per_s
 
 
-def measure(client: str, way: str, *, seconds: float, seed: int, depth: int | None = None) -> Run:
-    """Start a serving, measure its capacity, and overload it. The depth is derived where it is None."""
-    manifest = _MANIFEST % ("" if depth is None else f", depth: {depth}")
+def build_manifest(*, depth: int | None) -> str:
+    """The ModelDeployment, as JSON, which is YAML."""
+    queue = {"timeout": f"{DEADLINE_S * 1000:.0f}ms", **({} if depth is None else {"depth": depth})}
+    spec = {
+        "model": {"uri": f"file:{_REPOSITORY}"},
+        "predictor": {"triton": {}, "concurrency": SLOTS},
+        "queue": queue,
+    }
+    manifest = {"apiVersion": "forebay.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "fixed"}}
+    return json.dumps({**manifest, "spec": spec})
+
+
+def measure(client: str, way: str, options: Options, *, seed: int) -> Run:
+    """Start a serving, measure its capacity, and overload it."""
+    manifest = build_manifest(depth=options.depth)
     with tempfile.TemporaryDirectory(prefix="forebay-bench-") as folder, serving(manifest, Path(folder)) as session:
         gateway, triton = _find_places(session)
         place = {WAYS[0]: gateway, WAYS[1]: triton}[way]
-        _saturate(gateway, connections=SLOTS)
         capacity_per_s = _saturate(triton, connections=2 * SLOTS)
+        if not options.cold:
+            _saturate(gateway, connections=SLOTS)
         time.sleep(_IDLE_S)
         load = Load(
-            **place, body=_BODY, seconds=seconds, connections=_CONNECTIONS, rate_per_s=OVERLOAD * capacity_per_s,
-            patience_s=PATIENCE_S[client], seed=seed,
-        )  # fmt: skip
+            **place,
+            body=_BODY,
+            seconds=options.seconds,
+            connections=_CONNECTIONS,
+            rate_per_s=OVERLOAD * capacity_per_s,
+            patience_s=PATIENCE_S[client],
+            seed=seed,
+        )
         summary = summarize(run_load(load), load)
         depth = int(re.findall(r"^forebay_queue_depth.* ([\d.]+)$", session.metrics(), re.M)[0].partition(".")[0])
         return Run(client=client, way=way, capacity_per_s=capacity_per_s, depth=depth, summary=summary)
@@ -100,13 +120,13 @@ def _saturate(place: dict[str, Any], *, connections: int) -> float:
     return measure_rate(run_load(load), from_s=0.5, to_s=_WARM_UP_S)
 
 
-def measure_all(*, seconds: float, rounds: int, console: Console) -> Iterator[Run]:
+def measure_all(options: Options, console: Console) -> Iterator[Run]:
     """Every kind of client on every way, round by round."""
-    for number in range(rounds):
+    for number in range(options.rounds):
         for client in PATIENCE_S:
             for way in WAYS:
-                with console.status(f"round {number + 1} of {rounds}: {client} client, {way}"):
-                    yield measure(client, way, seconds=seconds, seed=number)
+                with console.status(f"round {number + 1} of {options.rounds}: {client} client, {way}"):
+                    yield measure(client, way, options, seed=number)
 
 
 def build_table(runs: list[Run]) -> Table:
@@ -130,6 +150,12 @@ def build_table(runs: list[Run]) -> Table:
     return table
 
 
+def describe_run(run: Run) -> dict[str, Any]:
+    """A run as JSON: what isn't a number is null."""
+    summary = {name: None if value != value else value for name, value in asdict(run.summary).items()}  # noqa: PLR0124
+    return {**asdict(run), "share": run.share, "valid": run.summary.valid, "summary": summary}
+
+
 def describe_goals(runs: list[Run]) -> Iterator[str]:
     """The goals, and what the runs that count came to (medians)."""
     for client in PATIENCE_S:
@@ -151,15 +177,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20, help="length of each run")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--depth", type=int, help="fix the depth of the queue, which is derived otherwise")
+    parser.add_argument("--cold", action="store_true", help="load a queue that has measured nothing yet")
     parser.add_argument("--json", type=Path, help="write the runs to this file")
-    options = parser.parse_args()
+    parsed = parser.parse_args()
+    options = Options(seconds=parsed.seconds, rounds=parsed.rounds, depth=parsed.depth, cold=parsed.cold)
     console = Console(width=200)
-    runs = list(measure_all(seconds=options.seconds, rounds=options.rounds, console=console))
+    runs = list(measure_all(options, console))
     console.print(build_table(runs))
     for line in describe_goals(runs):
         console.print(line, highlight=False)
-    if options.json:
-        options.json.write_text(json.dumps([asdict(run) for run in runs], indent=1))
+    if parsed.json:
+        parsed.json.write_text(json.dumps([describe_run(run) for run in runs], indent=1))
 
 
 if __name__ == "__main__":
