@@ -55,7 +55,7 @@ def check_script(
     """
     report = _Report(console)
     try:
-        source = report.step("parses", lambda: parse_source(script))
+        source = report.step("parses", lambda: _parse(script))
         chosen = role or guess_role(source)
         report.step("its libraries are installed", lambda: _check_libraries(source))
         node = report.step(f"has one {chosen} class", lambda: find_class(source, chosen), lambda found: found.name)
@@ -78,7 +78,8 @@ class _Report:
     def step(self, title: str, run: Callable[[], Any], note: Callable[[Any], str] = lambda _: "") -> Any:
         """Run a step and print a line for it."""
         try:
-            result = run()
+            with self._console.status(title):  # a load may take minutes
+                result = run()
         except (ScriptError, TrialError, _Failed) as error:
             self._console.print(f"[red]✗[/red] {title}", highlight=False)
             self._console.print(escape(str(error)), highlight=False, soft_wrap=True)
@@ -92,6 +93,12 @@ class _Report:
     def say(self, text: str) -> None:
         """A line beside the steps."""
         self._console.print(f"  {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def _parse(script: Path) -> Any:
+    if script.suffix in (".yaml", ".yml"):
+        raise _Failed(f"{script} is no script: for a manifest there is `forebay validate {script}`")
+    return parse_source(script)
 
 
 def _check_libraries(source: Any) -> None:

@@ -46,7 +46,7 @@ def parse_source(path: Path) -> Source:
 
 def describe_syntax_error(path: Path, error: SyntaxError | ValueError) -> str:
     """The error as FILE:LINE: message, with the line and a caret under the place."""
-    if not isinstance(error, SyntaxError):
+    if not isinstance(error, SyntaxError) or error.lineno is None:
         return f"{path} is no Python source: {error}"
     text = (error.text or "").rstrip("\n")
     caret = " " * max((error.offset or 1) - 1, 0) + "^"
