@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from forebay.api import ModelDeployment
 from forebay.api.dump import dump_documents
 from forebay.api.load import load_file
 from forebay.api.problems import InvalidManifest, Problem
@@ -21,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 File = Annotated[Path, typer.Argument(help="Manifest with one or more ModelDeployments; - for standard input.")]
+Files = Annotated[list[Path], typer.Argument(help="Manifests with one or more ModelDeployments; - for stdin.")]
 
 
 def _show_version(*, wanted: bool) -> None:
@@ -47,7 +50,7 @@ def forebay(
 
 @app.command()
 def serve(
-    files: Annotated[list[Path], typer.Argument(help="Manifests with one or more ModelDeployments; - for stdin.")],
+    files: Files,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the gateway: 8080 or, if taken, any free one.")
     ] = None,
@@ -55,8 +58,7 @@ def serve(
     """Serve the ModelDeployments of FILES on this machine: real Triton, real Envoy, no cluster."""
     from forebay.local.serve import serve as serve_locally  # noqa: PLC0415  (the other commands start without it)
 
-    manifests = [manifest for file in files for manifest in load_file(file)]
-    asyncio.run(serve_locally(manifests, port=port, console=Console()))
+    asyncio.run(serve_locally(_load(files), port=port, console=Console()))
 
 
 @app.command()
@@ -76,18 +78,22 @@ def predict(
 
 
 @app.command()
-def check(script: Annotated[Path, typer.Argument(help="Serving script: a .py file with one class.")]) -> None:
+def check(
+    script: Annotated[Path, typer.Argument(help="Serving script: a .py file with one class.")],
+    model_dir: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of model files, for context.model_dir.")
+    ] = None,
+) -> None:
     """Try a serving script: syntax, libraries, class, and one example request through the real server."""
     from forebay.local.check import check_script  # noqa: PLC0415
 
-    raise typer.Exit(0 if check_script(script, console=Console()) else 1)
+    raise typer.Exit(0 if check_script(script, model_dir=model_dir, console=Console()) else 1)
 
 
 @app.command()
-def validate(file: File) -> None:
-    """Check FILE by the rules that a cluster applies."""
-    objects = load_file(file)
-    for each in objects:
+def validate(files: Files) -> None:
+    """Check FILES by the rules that a cluster applies."""
+    for each in _load(files):
         Console().print(f"{each.kind} {each.metadata.namespace}/{each.metadata.name} is valid", highlight=False)
 
 
@@ -104,6 +110,20 @@ def render(file: File) -> None:
     if problems:
         raise InvalidManifest(problems)
     sys.stdout.write(dump_documents(child for each in servings for child in build_manifests(each)))
+
+
+def _load(files: Sequence[Path]) -> list[ModelDeployment]:
+    """The objects of all files; InvalidManifest with what is wrong in any of them."""
+    objects: list[ModelDeployment] = []
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            objects += load_file(file)
+        except InvalidManifest as error:
+            problems += error.problems
+    if problems:
+        raise InvalidManifest(problems)
+    return objects
 
 
 def main() -> None:

@@ -59,6 +59,31 @@ def test_all_that_is_wrong_is_said_at_once_on_standard_error(folder):
     assert "did you mean concurrency?" in done.stderr
 
 
+def test_several_files_are_validated_together(folder):
+    (folder / "bad.yaml").write_text(HEAD + "  predictor: {custom: {script: script.py}, replica: 2}\n")
+    (folder / "worse.yaml").write_text(HEAD + "  predictor: {triton: {}, concurency: 1}\n")
+    done = forebay("validate", *(str(folder / name) for name in ("good.yaml", "bad.yaml", "worse.yaml")))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{folder}/bad.yaml:5: spec.predictor.replica" in done.stderr
+    assert f"{folder}/worse.yaml:5: spec.predictor.concurency" in done.stderr
+
+
+def test_a_manifest_is_no_script(folder):
+    done = forebay("check", str(folder / "good.yaml"))
+    assert done.returncode == 1
+    assert f"for a manifest there is `forebay validate {folder}/good.yaml`" in done.stdout
+
+
+def test_check_passes_the_models_files_on(folder):
+    script = "class A:\n    def load(self, context):\n        print(open(context.model_dir / 'm').read())\n"
+    (folder / "script.py").write_text(script + "    def predict(self, inputs):\n        return inputs\n")
+    (folder / "model").mkdir()
+    without = forebay("check", str(folder / "script.py"))
+    assert (without.returncode, "TypeError" in without.stdout) == (1, True)
+    (folder / "model/m").write_text("weights")
+    assert forebay("check", str(folder / "script.py"), "--model-dir", str(folder / "model")).returncode == 0
+
+
 def test_every_file_that_pods_cannot_read_is_named(folder):
     one = HEAD + "  model: {uri: 'file:m'}\n  predictor: {triton: {}}\n"
     (folder / "two.yaml").write_text(one + "---\n" + one.replace("name: digits", "name: other"))
