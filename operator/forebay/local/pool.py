@@ -1,5 +1,6 @@
 """The instances of one workload, and who is told which of them are ready."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,15 +66,17 @@ class Pool:
                 script=launcher.script,
             ),
         )
+        region = ""
         if self.workload.server is Server.TRITON:
             # Instances of one machine share /dev/shm.
-            region = f"forebay-{addresses.front.port}"
+            region = f"forebay-{os.getpid()}-{addresses.front.port}-"
             arguments.append(f"--backend-config=python,shm-region-prefix-name={region}")
         server = Command(
             name=name,
             argv=(*launcher.program, *arguments),
             log=folder / "logs" / f"{name}.log",
             env={**launcher.env, **self.workload.env},
+            shared_memory=region,
         )
         queue = build_envoy_command(f"{name}.queue", build_queue(self.workload, addresses), folder=folder)
         return Instance(self.workload, addresses=addresses, server=server, queue=queue, on_change=self._on_change)

@@ -15,22 +15,26 @@ _MAX_BACKOFF_S = 30.0
 _STEADY_S = 60.0
 _PR_SET_PDEATHSIG = 1
 _NOT_RUN = 127  # as shells say it
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (the kernel's name for it)
+# Loaded here: between fork and exec, another thread may have held the loader's lock.
+_LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What to run. The log is a file of the process's own."""
+    """What to run. The log is a file of the process's own; `shared_memory` is how its files in /dev/shm begin."""
 
     name: str
     argv: tuple[str, ...]
     log: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    shared_memory: str = ""
 
 
 def die_with_parent() -> None:
     """For `preexec_fn`: end the child when its parent ends, however that does."""
     # In the child, before exec: whoever kills forebay with -9 must not leave a Triton behind.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Process:
@@ -87,7 +91,7 @@ class Process:
                 preexec_fn=die_with_parent,
             )
         status = await self._child.wait()
-        self._signal_group(signal.SIGKILL)
+        self._kill_group()
         return status
 
     def _log(self, text: str) -> None:
@@ -98,11 +102,15 @@ class Process:
         with contextlib.suppress(OSError), self.command.log.open("a") as log:
             log.write(f"{line}\n")
 
-    def _signal_group(self, number: signal.Signals) -> None:
+    def _kill_group(self) -> None:
         # Triton's Python backend runs each model instance in a process of its own.
         if self._child:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, number)
+                os.killpg(self._child.pid, signal.SIGKILL)
+        if self.command.shared_memory:
+            # Who is killed leaves it behind: memory that is gone until the machine is started again.
+            for file in _SHARED_MEMORY.glob(f"{self.command.shared_memory}*"):
+                file.unlink(missing_ok=True)
 
     async def stop(self, *, grace_s: float) -> None:
         """SIGTERM, then after `grace_s` seconds SIGKILL to the whole group."""
@@ -124,7 +132,7 @@ class Process:
     def kill(self) -> None:
         """SIGKILL to the whole group, at once."""
         self._stopping = True
-        self._signal_group(signal.SIGKILL)
+        self._kill_group()
 
 
 def describe_exit(status: int) -> str:

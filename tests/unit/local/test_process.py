@@ -114,6 +114,29 @@ async def test_its_children_end_with_it(tmp_path, how):
         await until(lambda: not is_running(child))
 
 
+@pytest.mark.parametrize("how", ["stop", "kill", "crash"])
+async def test_the_shared_memory_of_who_is_killed_is_freed(tmp_path, how):
+    mine = f"/dev/shm/forebay-test-{os.getpid()}-1"
+    script = f"touch {mine}-x {mine}0-x; {IGNORES_SIGTERM}"
+    command = Command(name="it", argv=("bash", "-c", script), log=tmp_path / "log", shared_memory=f"{Path(mine).name}-")
+    process = Process(command, on_exit=lambda _: None)
+    process.start()
+    try:
+        await until(is_up(process))
+        assert os.path.exists(f"{mine}-x")  # noqa: ASYNC240, PTH110
+        if how == "stop":
+            await process.stop(grace_s=0)
+        elif how == "kill":
+            process.kill()
+        else:
+            os.kill(process.pid, signal.SIGKILL)
+        await until(lambda: not os.path.exists(f"{mine}-x"))  # noqa: PTH110
+        assert os.path.exists(f"{mine}0-x"), "another's"  # noqa: ASYNC240, PTH110
+    finally:
+        await process.stop(grace_s=0)
+        os.unlink(f"{mine}0-x")  # noqa: PTH108
+
+
 async def test_stopped_between_two_tries(tmp_path):
     async with running(tmp_path, "exit 1") as process:
         await until(lambda: process.restarts == 1 and process.pid is None)
