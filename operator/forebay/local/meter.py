@@ -19,9 +19,9 @@ class Meter:
 
     def __init__(self, limits: QueueLimits, *, admin: Address, runtime: RuntimeFiles) -> None:
         self.stats = QueueStats()
-        self.depth = limits.depth
         self.service_s = 0.0
         self._limits = limits
+        self.depth = self._derive_depth() if limits.depth_derived else limits.depth
         self._url = f"http://{admin.host}:{admin.port}/stats/prometheus"
         self._runtime = runtime
         self._write()
@@ -44,11 +44,14 @@ class Meter:
         self.service_s += (newest_s - self.service_s) * (_SMOOTHING if self.service_s else 1.0)
         if not self._limits.depth_derived:
             return
-        limits = self._limits
-        depth = derive_depth(slots=limits.slots, service_s=self.service_s, deadline_s=limits.timeout_s)
+        depth = self._derive_depth()
         if abs(depth - self.depth) > self.depth * _DEPTH_CHANGE:
             self.depth = depth
             self._write()
+
+    def _derive_depth(self) -> int:
+        limits = self._limits
+        return derive_depth(slots=limits.slots, service_s=self.service_s, deadline_s=limits.timeout_s)
 
     def _write(self) -> None:
         self._runtime.write(build_runtime(slots=self._limits.slots, depth=self.depth))
