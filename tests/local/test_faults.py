@@ -94,7 +94,7 @@ def test_a_killed_gateway_comes_back(session):
     # What was in flight through it is lost with it; whatever comes after is served.
     lost = sum(count for outcome, count in load.seen.items() if outcome not in ("200", "refused"))
     assert lost <= CLIENTS, load.seen
-    assert "gateway exited with signal SIGKILL" in session.output.read_text()
+    assert "the gateway is restarting: it exited with signal SIGKILL" in session.output.read_text()
 
 
 def test_ctrl_c_loses_no_accepted_request(session):
@@ -126,6 +126,14 @@ def test_a_second_ctrl_c_ends_it_at_once(session):
 
 def ask(session: ServingSession, seconds: float) -> httpx.Response:
     return httpx.post(session.url + "/v2/models/slow/infer", json=slow_body(seconds), timeout=30, trust_env=False)
+
+
+def test_a_closed_terminal_is_a_ctrl_c(session):
+    with Load(session) as load:
+        session.process.send_signal(signal.SIGHUP)
+        session.process.send_signal(signal.SIGHUP)  # the shell's, and the kernel's
+        assert session.process.wait(60) == 0
+    assert set(load.seen) <= {"200", "refused"}, load.seen
 
 
 def test_nothing_is_left_when_it_is_killed(session):

@@ -72,6 +72,11 @@ class Session:
             os._exit(130)
         self._stop.set()
 
+    def hang_up(self) -> None:
+        """End `run` after a drain: the terminal is closed, and nothing can be written to it any more."""
+        self._console.quiet = True
+        self._stop.set()
+
     async def _prepare(self) -> bool:
         """Bring all files here; False when it was stopped meanwhile."""
         preparing = asyncio.create_task(self._prepare_deployments())
@@ -96,7 +101,9 @@ class Session:
             return self._port
         try:
             require_free_port(_PREFERRED_PORT)
-        except LocalError:
+        except LocalError as error:
+            taken, _, _ = str(error).partition(":")
+            self._display.say(f"{taken}: serving at another")
             return find_free_ports(1)[0]
         return _PREFERRED_PORT
 
@@ -178,11 +185,10 @@ class Session:
             self._display.warn(f"{left} requests were not answered within {limit_s:g} s")
 
     async def _end(self, *, grace_s: float) -> None:
-        if self._gateway:
-            await self._gateway.process.stop(grace_s=grace_s)
-        pools = [pool for each in self._deployments for pool in reversed(each.pools)]
-        for pool in pools:  # transformers before the predictors that they call
-            await asyncio.gather(*(instance.stop(grace_s=grace_s) for instance in pool.instances))
+        with self._console.status("stopping"):  # a Triton takes seconds
+            if self._gateway:
+                await self._gateway.process.stop(grace_s=grace_s)
+            await asyncio.gather(*(_stop(each, grace_s=grace_s) for each in self._deployments))
 
     def _kill(self) -> None:
         if self._gateway:
@@ -199,7 +205,14 @@ async def serve(manifests: Sequence[ModelDeployment], *, port: int | None, conso
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, session.stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        loop.add_signal_handler(signal.SIGHUP, session.hang_up)
     await task
+
+
+async def _stop(deployment: Deployment, *, grace_s: float) -> None:
+    for pool in reversed(deployment.pools):  # transformers before the predictors that they call
+        await asyncio.gather(*(instance.stop(grace_s=grace_s) for instance in pool.instances))
 
 
 async def _read_metadata(record: Record) -> dict[str, object]:
