@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -35,21 +36,28 @@ def build_table(instances: Sequence[Instance]) -> Table:
 def build_summary(record: Record, instances: Sequence[Instance], *, metadata: dict[str, Any]) -> RenderableType:
     """The table, the addresses and the examples of one ModelDeployment."""
     curl, python = build_examples(record, metadata)
-    addresses = Table(box=None, show_header=False, pad_edge=False)
-    addresses.add_row("URL", record.url)
-    addresses.add_row("gRPC", f"{record.grpc}, with the header forebay-deployment: {record.name}")
-    addresses.add_row("metrics", record.metrics)
-    addresses.add_row("logs", str(instances[0].server.command.log.parent))
     return Group(
         Text(f"\n{record.name} is ready", style="bold green"),
         build_table(instances),
         Text(),
-        addresses,
+        build_addresses(record, logs=instances[0].server.command.log.parent),
         Text("\nTry it:", style="bold"),
         Text(curl),
         Text("\nor in Python:", style="bold"),
         Text(python),
     )
+
+
+def build_addresses(record: Record, *, logs: Path) -> Table:
+    """Where it answers, and where it says how it does."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    table.add_row("URL", record.url)
+    table.add_row("gRPC", f"{record.grpc}, with the header forebay-deployment: {record.name}")
+    table.add_row("metrics", record.metrics)
+    table.add_row("logs", str(logs))
+    return table
 
 
 def build_examples(record: Record, metadata: dict[str, Any]) -> tuple[str, str]:

@@ -1,16 +1,19 @@
 """The calls that are shown: what is pasted must work."""
 
 import ast
+import io
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from forebay.local.run_folder import Record
-from forebay.local.summary import build_examples
+from forebay.local.summary import build_addresses, build_examples, show_summary
 from forebay.serving.v2 import decode_request
 
 DATATYPES = ["BOOL", "UINT8", "INT64", "FP16", "FP32", "BF16", "BYTES"]
@@ -72,3 +75,10 @@ def test_nothing_is_known_of_the_model():
     curl, python = build_examples(record(), {})
     ast.parse(python)
     assert shlex.split(curl)[0] == "curl"
+
+
+def test_a_path_is_whole_in_a_narrow_terminal():
+    logs = Path("/", *["long-folder-name"] * 8, "logs")
+    output = io.StringIO()
+    show_summary(Console(file=output, width=50), build_addresses(record(), logs=logs))
+    assert str(logs) in "".join(line.strip() for line in output.getvalue().splitlines())
