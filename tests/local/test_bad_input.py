@@ -366,6 +366,17 @@ def test_ctrl_c_while_a_model_is_fetched(web: Web, tmp_path: Path) -> None:  # n
     release.set()
 
 
+def test_the_usual_port_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        with contextlib.suppress(OSError):  # somebody else holds it
+            holder.bind(("127.0.0.1", 8080))
+            holder.listen()
+        with started(scripted(ECHO), tmp_path) as (process, state, output):
+            wait_until(lambda: "Ctrl-C drains" in output.read_text(), output.read_text())
+            assert re.search(r"port 8080 is taken.*: serving at another", output.read_text())
+            end(process, state, output, signal.SIGINT)
+
+
 class started:  # noqa: N801  (a context manager, used as a function)
     """`forebay serve`, from its first moment; ended however the block ends."""
 

@@ -27,7 +27,8 @@ class Gateway:
         self._admin = Address(HOST, find_free_ports(1)[0])
         config = build_gateway(routes, listen=self.address, admin=self._admin)
         command = build_envoy_command("gateway", config, folder=folder)
-        self.process = Process(command, on_exit=lambda status: on_event(f"gateway exited with {describe_exit(status)}"))
+        told = "the gateway is restarting: it exited with"
+        self.process = Process(command, on_exit=lambda status: on_event(f"{told} {describe_exit(status)}"))
 
     async def drain(self, *, limit_s: float, on_wait: Callable[[int], None]) -> int:
         """Take no new connection; wait `limit_s` seconds at most for requests in flight. Returns how many are left."""
