@@ -87,6 +87,21 @@ def test_a_killed_instance_is_hidden_by_the_other(session, victim):
     assert "exited with signal SIGKILL" in session.output.read_text()
 
 
+def test_an_instance_comes_back_when_the_disk_has_room_again(session):
+    draft = session.folder / "endpoints/predictor.gateway.draft"
+    with Load(session) as load:
+        draft.mkdir()  # so that no file can be written in its place
+        os.kill(session.pids("tritonserver")[0], signal.SIGKILL)
+        load.wait_for(200)
+        assert is_ready(session, "predictor-0"), "nobody could be told"
+        draft.rmdir()
+        os.kill(session.pids("tritonserver")[0], signal.SIGKILL)
+        wait_until(lambda: "restarting" in session.output.read_text(), session)
+        wait_until(lambda: is_ready(session, "predictor-0") and is_ready(session, "predictor-1"), session)
+        load.wait_for(100)
+    assert set(load.seen) == {"200"}, load.seen
+
+
 def test_a_killed_gateway_comes_back(session):
     with Load(session) as load:
         os.kill(session.pids("gateway.json")[0], signal.SIGKILL)

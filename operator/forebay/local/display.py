@@ -20,11 +20,16 @@ class Display:
 
     def say(self, text: str) -> None:
         """A line about what is going on."""
-        self.console.print(f"[dim]•[/] {escape(text)}", highlight=False, soft_wrap=True)
+        self._print(f"[dim]•[/] {escape(text)}")
 
     def warn(self, text: str) -> None:
         """A line about what is not as asked for."""
-        self.console.print(f"[yellow]![/] {escape(text)}", highlight=False, soft_wrap=True)
+        self._print(f"[yellow]![/] {escape(text)}")
+
+    def _print(self, line: str) -> None:
+        # What is served doesn't depend on whether a line about it finds room on the disk.
+        with contextlib.suppress(OSError):
+            self.console.print(line, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def download(self, what: str) -> Iterator[Callable[[int, int | None], None]]:

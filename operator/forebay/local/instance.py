@@ -98,16 +98,20 @@ class Instance:
             while True:
                 ready = await _is_ready(client, url)
                 failures = 0 if ready else failures + 1
-                if ready and self.state is not State.READY:
-                    self._was_ready = True
-                    self._change(State.READY)
-                elif self.state is State.READY and failures >= _FAILURE_THRESHOLD:
-                    self._change(State.LOADING, f"its readiness check failed {failures} times")
-                if ready:
-                    await self.meter.read(client)
-                else:
-                    self._give_up_hanging()
+                with contextlib.suppress(OSError):  # on a full disk, it is told when it is judged next
+                    self._judge(ready, failures)
+                    if ready:
+                        await self.meter.read(client)
                 await asyncio.sleep(_READY_POLL_S if ready else _STARTING_POLL_S)
+
+    def _judge(self, ready: bool, failures: int) -> None:
+        if ready and self.state is not State.READY:
+            self._was_ready = True
+            self._change(State.READY)
+        elif self.state is State.READY and failures >= _FAILURE_THRESHOLD:
+            self._change(State.LOADING, f"its readiness check failed {failures} times")
+        elif not ready:
+            self._give_up_hanging()
 
     def _on_exit(self, what: str, status: int) -> None:
         reason = f"{what} exited with {describe_exit(status)}"
@@ -134,8 +138,14 @@ class Instance:
             self._change(State.FAILED, show_sources(reason))
 
     def _change(self, state: State, reason: str = "") -> None:
+        before = self.state, self.reason, self.since
         self.state, self.reason, self.since = state, reason, time.monotonic()
-        self._on_change(self)
+        try:
+            self._on_change(self)
+        except OSError:
+            if state is not State.FAILED:  # for those who route, it is as it was
+                self.state, self.reason, self.since = before
+            raise
 
 
 async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:

@@ -24,7 +24,7 @@ class Meter:
         self.depth = self._derive_depth() if limits.depth_derived else limits.depth
         self._url = f"http://{admin.host}:{admin.port}/stats/prometheus"
         self._runtime = runtime
-        self._write()
+        self._write(self.depth)
 
     async def read(self, client: httpx.AsyncClient) -> None:
         """Read the stats once. An Envoy that doesn't answer leaves the last ones."""
@@ -46,12 +46,12 @@ class Meter:
             return
         depth = self._derive_depth()
         if abs(depth - self.depth) > self.depth * _DEPTH_CHANGE:
+            self._write(depth)
             self.depth = depth
-            self._write()
 
     def _derive_depth(self) -> int:
         limits = self._limits
         return derive_depth(slots=limits.slots, service_s=self.service_s, deadline_s=limits.timeout_s)
 
-    def _write(self) -> None:
-        self._runtime.write(build_runtime(slots=self._limits.slots, depth=self.depth))
+    def _write(self, depth: int) -> None:
+        self._runtime.write(build_runtime(slots=self._limits.slots, depth=depth))

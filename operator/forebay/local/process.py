@@ -70,7 +70,9 @@ class Process:
                 status = _NOT_RUN
             if self._stopping:
                 return
-            self._on_exit(status)
+            # On a full disk nobody can be told: no reason not to start it again.
+            with contextlib.suppress(OSError):
+                self._on_exit(status)
             if time.monotonic() - started > _STEADY_S:
                 backoff_s = _FIRST_BACKOFF_S
             self._log(f"exited with {describe_exit(status)}; starting again in {backoff_s:.1f} s")
@@ -98,7 +100,6 @@ class Process:
         self._write(f"[forebay] {self.command.name} {text}")
 
     def _write(self, line: str) -> None:
-        # A full disk is no reason not to start it again.
         with contextlib.suppress(OSError), self.command.log.open("a") as log:
             log.write(f"{line}\n")
 

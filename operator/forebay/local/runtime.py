@@ -23,6 +23,7 @@ class RuntimeFiles:
         for name, value in numbers.items():
             (new / name).write_text(value)
         draft = self.folder / "..draft"
+        draft.unlink(missing_ok=True)
         draft.symlink_to(new.name)
         draft.rename(self.folder / "..data")
         shutil.rmtree(old, ignore_errors=True)

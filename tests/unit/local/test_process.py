@@ -137,6 +137,16 @@ async def test_the_shared_memory_of_who_is_killed_is_freed(tmp_path, how):
         os.unlink(f"{mine}0-x")  # noqa: PTH108
 
 
+async def test_it_is_started_again_though_its_exit_cannot_be_told(tmp_path):
+    def on_exit(_: int) -> None:
+        raise OSError("no space left on device")
+
+    process = Process(Command(name="it", argv=("false",), log=tmp_path / "log"), on_exit=on_exit)
+    process.start()
+    await until(lambda: process.restarts)
+    await process.stop(grace_s=0)
+
+
 async def test_stopped_between_two_tries(tmp_path):
     async with running(tmp_path, "exit 1") as process:
         await until(lambda: process.restarts == 1 and process.pid is None)
