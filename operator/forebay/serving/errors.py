@@ -2,6 +2,9 @@
 
 import logging
 import secrets
+from types import TracebackType
+
+from forebay.serving.source import MODULE_NAME
 
 logger = logging.getLogger("forebay.serving")
 
@@ -72,6 +75,20 @@ def answer_to(error: BaseException, request_id: str = "") -> ServingError:
     if isinstance(error, ServingError) and not isinstance(error, ModelFault):
         return error
     error_id = secrets.token_hex(6)
-    cause = error.__cause__ if isinstance(error, ModelFault) else error  # a broken contract is no crash: no traceback
-    logger.error("error %s in request %s: %s", error_id, request_id or "without an id", error, exc_info=cause)
+    told = "error %s in request %s: %s"
+    logger.error(told, error_id, request_id or "without an id", error, exc_info=describe_fault(error))
     return ServingError(f"internal error {error_id}: the server's log says more under this id")
+
+
+Fault = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+def describe_fault(error: BaseException) -> Fault | None:
+    """What a log shows of a script's exception, from the script's first line on; nothing of a broken contract."""
+    cause = error.__cause__ if isinstance(error, ModelFault) else error
+    if cause is None:
+        return None
+    frame = cause.__traceback__
+    while frame and frame.tb_frame.f_globals.get("__name__") != MODULE_NAME:
+        frame = frame.tb_next
+    return type(cause), cause, frame or cause.__traceback__

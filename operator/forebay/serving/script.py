@@ -13,6 +13,7 @@ from typing import Any, cast
 from forebay.serving.source import (
     ARGUMENTS,
     METHODS,
+    MODULE_NAME,
     PIP_NAMES,
     Role,
     ScriptError,
@@ -22,8 +23,6 @@ from forebay.serving.source import (
     parse_source,
 )
 from forebay.serving.tensors import Tensor
-
-MODULE_NAME = "forebay_script"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from forebay.serving.client import PredictorClient
+from forebay.serving.errors import describe_fault
 from forebay.serving.grpc import build_grpc_server
 from forebay.serving.http import build_app
 from forebay.serving.metrics import LOAD_SECONDS
@@ -81,8 +82,9 @@ async def _load(service: Service, options: Options) -> bool:
     started = time.perf_counter()
     try:
         await service.pipeline.model.load(Context(options.name, options.model_dir, options.parameters))
-    except Exception:
-        logger.exception("load failed: the script's own exception follows. Fix it, or what it could not find")
+    except Exception as error:
+        text = "load failed: the script's own exception follows. Fix it, or what it could not find"
+        logger.error(text, exc_info=describe_fault(error) or error)  # noqa: TRY400  (of which a part)
         return False
     elapsed_s = time.perf_counter() - started
     LOAD_SECONDS.set(elapsed_s)

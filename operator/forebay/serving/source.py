@@ -9,6 +9,9 @@ from typing import Literal
 
 Role = Literal["predictor", "transformer"]
 
+# The name that a script is imported under.
+MODULE_NAME = "forebay_script"
+
 METHODS: dict[Role, tuple[str, ...]] = {"predictor": ("predict",), "transformer": ("preprocess", "postprocess")}
 ARGUMENTS = {"predict": "inputs", "preprocess": "payload", "postprocess": "outputs", "load": "context"}
 # What is imported under one name and installed under another.
