@@ -236,7 +236,7 @@ def test_what_triton_refuses(  # noqa: PLR0913, PLR0917 (one argument per fixtur
 
 SCRIPTS = {
     "syntax": ("class A:\n  def predict(self, x) return 1\n", ":2: expected ':'"),
-    "library": ("import cv9\nclass A:\n  def predict(self, x): pass\n", "missing library cv9: pip install cv9"),
+    "library": ("import cv9\nclass A:\n  def predict(self, x): pass\n", f" pip install --python {sys.executable} cv9"),
     "none": ("x = 1\ny = 2\n", "no class with predict"),
     "two": ("class A:\n  def predict(self, i): pass\nclass B:\n  def predict(self, i): pass\n", "2 classes"),
     "load": (

@@ -443,7 +443,7 @@ def test_sigterm_while_loading(tmp_path):
     ("script", "status", "message"),
     [
         ("class A:\n  def predict(self, x) return 1", 2, "predictor.py:2: expected ':'"),
-        ("import cv9", 2, "pip install cv9"),
+        ("import cv9", 2, f" pip install --python {sys.executable} cv9"),
         ("x = 1", 2, "no class with predict"),
         ("class A:\n  def predict(self, i): pass\nclass B(object):\n  def predict(self, i): pass", 2, "A, B"),
         ("class A:\n  def load(self): open('/no/such')\n  def predict(self, i): pass", 3, "FileNotFoundError"),

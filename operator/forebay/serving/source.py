@@ -99,9 +99,11 @@ def _is_there(module: str, folder: Path) -> bool:
 
 
 def describe_missing(missing: dict[str, str]) -> str:
-    """What to install, in one line."""
+    """What to install, and the command for this very environment: a bare `pip` may be another's."""
     noun = "library" if len(missing) == 1 else "libraries"
-    return f"missing {noun} {', '.join(sorted(missing))}: pip install {' '.join(sorted(set(missing.values())))}"
+    uv = Path(sys.executable).with_name("uv")  # whose environments have no pip
+    install = f"{uv} pip install --python {sys.executable}" if uv.exists() else f"{sys.executable} -m pip install"
+    return f"missing {noun} {', '.join(sorted(missing))}: {install} {' '.join(sorted(set(missing.values())))}"
 
 
 def find_class(source: Source, role: Role) -> ast.ClassDef:
