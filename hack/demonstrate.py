@@ -141,7 +141,7 @@ def show_what_next(record: Record) -> None:
         "  .venv/bin/forebay predict digits -f hack/examples/digits/build/pictures/7-14.png\n"
         f"  open {record.url}/docs\n"
         "  edit hack/examples/digits/transformer.py, then .venv/bin/forebay check hack/examples/digits/transformer.py\n"
-        "  .venv/bin/forebay render hack/examples/digits/digits.yaml",
+        "  .venv/bin/forebay validate hack/examples/digits/digits.yaml",
         soft_wrap=True,
     )
 

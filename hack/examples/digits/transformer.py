@@ -11,6 +11,9 @@ from forebay.serving import BadRequest
 class Digits:
     """Takes a PNG or JPEG file, or v2 arrays; answers {"label": 7, "confidence": 0.98}."""
 
+    # What `forebay check` sends: prepare.py makes it.
+    example = "build/pictures/7-14.png"
+
     def preprocess(self, payload, request):
         if isinstance(payload, dict) and "image" in payload:
             image = np.asarray(payload["image"], dtype=np.float32)
