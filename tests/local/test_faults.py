@@ -13,6 +13,22 @@ import pytest
 
 from tests.local.serving_session import REPOSITORIES, SLOW, ServingSession, serving, slow_body
 
+POISONED = """
+apiVersion: forebay.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: poisoned}
+spec:
+  predictor:
+    replicas: 3
+    custom:
+      script: |
+        import os
+        class Poisoned:
+            def predict(self, inputs):
+                if inputs["x"].any():
+                    os._exit(1)
+                return inputs
+"""
 CLIENTS = 6
 SERVICE_S = 0.03
 
@@ -100,6 +116,26 @@ def test_an_instance_comes_back_when_the_disk_has_room_again(session):
         wait_until(lambda: is_ready(session, "predictor-0") and is_ready(session, "predictor-1"), session)
         load.wait_for(100)
     assert set(load.seen) == {"200"}, load.seen
+
+
+def test_a_hung_instance_is_taken_out_and_started_again(session):
+    victim = session.pids("tritonserver")[0]
+    os.kill(victim, signal.SIGSTOP)
+    wait_until(lambda: "has not answered for 20 s" in session.output.read_text(), session)
+    wait_until(lambda: is_ready(session, "predictor-0") and is_ready(session, "predictor-1"), session)
+    assert not is_running(victim)
+
+
+def test_a_request_that_kills_whoever_works_on_it_does_not_kill_them_all(tmp_path):
+    with serving(POISONED, tmp_path) as session:
+        url = session.url + "/v2/models/poisoned/infer"
+        tensor = {"name": "x", "shape": [1], "datatype": "FP32"}
+        poison = {"inputs": [{**tensor, "data": [1]}]}
+        answer = httpx.post(url, json=poison, timeout=30, trust_env=False)
+        assert (answer.status_code, answer.headers["x-forebay-reason"]) == (503, "instance-failed")
+        assert "x-forebay-retry" not in answer.headers
+        good = {"inputs": [{**tensor, "data": [0]}]}
+        assert httpx.post(url, json=good, timeout=30, trust_env=False).status_code == 200
 
 
 def test_a_killed_gateway_comes_back(session):

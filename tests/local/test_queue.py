@@ -68,7 +68,7 @@ def test_a_refusal_says_why_and_when_to_come_back(one_slow):
         assert answer.headers["x-forebay-reason"] == "queue-full"
         assert int(answer.headers["retry-after"]) >= 1
         assert answer.json() == {
-            "error": "the queue of this instance is full: try again after Retry-After seconds",
+            "error": "the queue of this instance is full: try again later",
             "reason": "queue-full",
         }
 
@@ -149,11 +149,11 @@ def test_metrics_have_stable_names(one_slow):
     wait_until_idle(one_slow)
     deadline = time.monotonic() + 10
     # Envoy adds up its times every 5 s, and so perhaps in the middle.
-    while time.monotonic() < deadline and value(one_slow, "forebay_queue_wait_seconds_sum") - waited <= 2:
+    while time.monotonic() < deadline and value(one_slow, "forebay_queue_wait_seconds_sum") - waited <= 1.8:
         time.sleep(0.2)
     assert value(one_slow, "forebay_queue_rejected_total", reason="queue-full") - before == refused
-    # Two waited a second and one two, of the three that waited.
-    assert 2 < value(one_slow, "forebay_queue_wait_seconds_sum") - waited < 8
+    # Of the three that waited two were answered, after a second each.
+    assert 1.8 < value(one_slow, "forebay_queue_wait_seconds_sum") - waited < 8
     assert value(one_slow, "forebay_queue_slots") == 2
     assert value(one_slow, "forebay_queue_depth") == 3
 

@@ -23,6 +23,8 @@ _STARTING_POLL_S = 0.1
 _READY_POLL_S = 1.0
 _PROBE_TIMEOUT_S = 2.0
 _FAILURE_THRESHOLD = 3
+# A server that was ready and has not answered for so long is taken for hung, and started again.
+_HUNG_S = 20.0
 _LAST_LINES = 3
 
 
@@ -110,8 +112,15 @@ class Instance:
             self._change(State.READY)
         elif self.state is State.READY and failures >= _FAILURE_THRESHOLD:
             self._change(State.LOADING, f"its readiness check failed {failures} times")
+        elif not ready and self._was_ready:
+            self._restart_hung()
         elif not ready:
             self._give_up_hanging()
+
+    def _restart_hung(self) -> None:
+        if self.state is State.LOADING and time.monotonic() - self.since > _HUNG_S:
+            self._change(State.RESTARTING, f"it has not answered for {_HUNG_S:g} s")
+            self.server.restart()
 
     def _on_exit(self, what: str, status: int) -> None:
         reason = f"{what} exited with {describe_exit(status)}"
@@ -132,7 +141,7 @@ class Instance:
 
     def _give_up_hanging(self) -> None:
         """Triton waits for ever for a Python model that has no code."""
-        if self._was_ready or self.workload.server is not Server.TRITON or self.state is not State.LOADING:
+        if self.workload.server is not Server.TRITON or self.state is not State.LOADING:
             return
         if reason := explain_hang(read_tail(self.server.command.log)):
             self._change(State.FAILED, show_sources(reason))

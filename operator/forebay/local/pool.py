@@ -48,10 +48,6 @@ class Pool:
         """The ready instances, for a reader: "gateway" or "egress"."""
         return self._endpoints[reader].members
 
-    def withdraw(self) -> None:
-        """Take every instance out of what readers are told."""
-        self._publish([])
-
     def _build_instance(self, index: int, launcher: Launcher, folder: Path, predictors: Sequence[Upstream]) -> Instance:
         name = f"{self.workload.role}-{index}"
         addresses = _find_addresses(self.workload, folder / "runtime" / name, predictors)

@@ -130,8 +130,12 @@ class Process:
         if child:
             await child.wait()  # or its end would be told to a loop that is closed
 
+    def restart(self) -> None:
+        """SIGKILL to the whole group, which is started again as after a crash."""
+        self._kill_group()
+
     def kill(self) -> None:
-        """SIGKILL to the whole group, at once."""
+        """SIGKILL to the whole group, at once and for good."""
         self._stopping = True
         self._kill_group()
 

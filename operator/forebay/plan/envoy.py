@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forebay.plan.names import REASON_HEADER
+from forebay.plan.names import RETRY_HEADER
 
 Json = dict[str, Any]
 
@@ -157,13 +157,25 @@ def build_header(name: str, value: str) -> Json:
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
+def build_virtual_host(name: str, *, domains: Sequence[str], routes: Sequence[Json]) -> Json:
+    """A virtual host whose requests may be tried on several instances."""
+    return {
+        "name": name,
+        "domains": list(domains),
+        "request_body_buffer_limit": MAX_BODY_BYTES,
+        # Tells an instance that others failed on this request before.
+        "include_request_attempt_count": True,
+        "response_headers_to_remove": [RETRY_HEADER],
+        "routes": list(routes),
+    }
+
+
 def build_retry_policy(upstream: Upstream) -> Json:
     """Try another instance when one is full or fails. A prediction changes nothing, so it may be asked for twice."""
-    reason = {"name": REASON_HEADER, "string_match": {"safe_regex": {"regex": "queue-full|instance-failed"}}}
     predicate = build_any("extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")
     return {
         "retry_on": "connect-failure,refused-stream,reset,retriable-headers",
-        "retriable_headers": [reason],
+        "retriable_headers": [{"name": RETRY_HEADER, "present_match": True}],
         # Where there is no other instance the same one would refuse again.
         "num_retries": min(upstream.instances - 1, _MOST_RETRIES),
         "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.010s"},

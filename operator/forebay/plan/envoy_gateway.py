@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from forebay.plan import names
 from forebay.plan.envoy import (
-    MAX_BODY_BYTES,
     Address,
     Json,
     Members,
@@ -14,6 +14,7 @@ from forebay.plan.envoy import (
     build_cluster,
     build_connection_manager,
     build_retry_policy,
+    build_virtual_host,
 )
 from forebay.plan.envoy_replies import build_mappers, build_refusal
 from forebay.plan.resolve import Serving
@@ -70,12 +71,8 @@ def build_gateway(routes: Sequence[Route], *, listen: Address, admin: Address) -
 
 def _build_host(route: Route) -> Json:
     host = f"{route.deployment}.{route.namespace}"
-    return {
-        "name": route.name,
-        "domains": [host, f"{host}:*", f"{host}.*"],
-        "request_body_buffer_limit": MAX_BODY_BYTES,
-        "routes": _build_routes(route, {"prefix": "/"}),
-    }
+    domains = [host, f"{host}:*", f"{host}.*"]
+    return build_virtual_host(route.name, domains=domains, routes=_build_routes(route, {"prefix": "/"}))
 
 
 def _build_paths(routes: Sequence[Route]) -> Json:
@@ -85,12 +82,8 @@ def _build_paths(routes: Sequence[Route]) -> Json:
     by_header = [match for route in routes for match in _build_routes(route, _match_header(route))]
     by_path = [match for route in routes for match in _build_path_routes(route)]
     only = [match for route in routes[:1] if len(routes) == 1 for match in _build_routes(route, {"prefix": "/"})]
-    return {
-        "name": "paths",
-        "domains": ["*"],
-        "request_body_buffer_limit": MAX_BODY_BYTES,
-        "routes": [*by_header, *by_path, *only, {"match": {"prefix": "/"}, **missing}],
-    }
+    matches = [*by_header, *by_path, *only, {"match": {"prefix": "/"}, **missing}]
+    return build_virtual_host("paths", domains=["*"], routes=matches)
 
 
 def _match_header(route: Route) -> Json:
@@ -104,9 +97,9 @@ def _build_path_routes(route: Route) -> list[Json]:
     return _build_routes(route, {"path_separated_prefix": f"/{route.name}"}, regex_rewrite=rewrite)
 
 
-def _build_routes(route: Route, match: Json, **action: Json) -> list[Json]:
+def _build_routes(route: Route, match: Json, **rewrite: Any) -> list[Json]:
     """Two routes: streams may last, everything else is bounded."""
-    action = {"cluster": route.name, "retry_policy": build_retry_policy(route.upstream), **action}  # type: ignore[dict-item]
+    action = {"cluster": route.name, "retry_policy": build_retry_policy(route.upstream), **rewrite}
     stream = {**action, "timeout": "0s"}
     streams = {"name": ":path", "string_match": {"safe_regex": {"regex": _STREAMS}}}
     headers = match.get("headers", [])

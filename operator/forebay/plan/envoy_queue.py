@@ -21,6 +21,7 @@ from forebay.plan.envoy import (
     build_connection_manager,
     build_limits,
     build_retry_policy,
+    build_virtual_host,
 )
 from forebay.plan.envoy_replies import build_mappers, build_refusal
 from forebay.plan.resolve import Server, Workload
@@ -162,7 +163,7 @@ def _build_egress(upstream: Upstream) -> Json:
         "match": {"prefix": "/"},
         "route": {"cluster": names.PREDICTOR_CLUSTER, "timeout": "0s", "retry_policy": build_retry_policy(upstream)},
     }
-    host = {"name": "egress", "domains": ["*"], "routes": [route], "request_body_buffer_limit": MAX_BODY_BYTES}
+    host = build_virtual_host("egress", domains=["*"], routes=[route])
     return build_connection_manager("egress", virtual_hosts=[host], replies=build_mappers())
 
 

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forebay.plan.envoy import MAX_BODY_BYTES, Json, build_header
-from forebay.plan.names import REASON_HEADER
+from forebay.plan.names import REASON_HEADER, RETRY_HEADER
 
 
 @dataclass(frozen=True)
 class LocalReply:
     """Takes the place of an answer that Envoy gives by itself.
 
-    `flags` are Envoy's response flags; without them it is every answer with the same status.
+    `flags` are Envoy's response flags; without them it is every answer with the same status. `retry` asks for another
+    instance to be tried. `tried_before` is for what has failed on another instance already.
     """
 
     flags: tuple[str, ...]
@@ -20,18 +21,23 @@ class LocalReply:
     grpc_status: int
     reason: str
     message: str
+    retry: bool = False
+    tried_before: bool = False
 
 
-QUEUE_FULL = LocalReply(
-    ("UO",), 429, 8, "queue-full", "the queue of this instance is full: try again after Retry-After seconds"
-)
+_FULL = "the queue of this instance is full: try again later"
+_FAILED = "the model server of this instance failed"
+_DIED = ("UC", "UR", "LR", "UPE")
+
+QUEUE_FULL = LocalReply(("UO",), 429, 8, "queue-full", _FULL, retry=True)
 TIMEOUT = LocalReply(("UT", "SI", "DT"), 504, 4, "timeout", "the request was not answered within queue.timeout")
-INSTANCE_FAILED = LocalReply(
-    ("UF", "UC", "UR", "LR", "UPE"), 503, 14, "instance-failed", "the model server of this instance failed"
-)
+NOT_REACHED = LocalReply(("UF",), 503, 14, "instance-failed", _FAILED, retry=True)
+# A request that ends one instance after the other must not end them all.
+DIED_AGAIN = LocalReply(_DIED, 503, 14, "instance-failed", _FAILED, tried_before=True)
+DIED = LocalReply(_DIED, 503, 14, "instance-failed", _FAILED, retry=True)
 NO_INSTANCE = LocalReply(("UH", "NC"), 503, 14, "no-instance", "no instance is ready: try again later")
 TOO_LARGE = LocalReply((), 413, 11, "too-large", f"the body is larger than {MAX_BODY_BYTES >> 20} MiB")
-REPLIES = (QUEUE_FULL, TIMEOUT, INSTANCE_FAILED, NO_INSTANCE, TOO_LARGE)
+REPLIES = (QUEUE_FULL, TIMEOUT, NOT_REACHED, DIED_AGAIN, DIED, NO_INSTANCE, TOO_LARGE)
 
 
 def build_mappers(replies: Sequence[LocalReply] = REPLIES) -> list[Json]:
@@ -41,9 +47,8 @@ def build_mappers(replies: Sequence[LocalReply] = REPLIES) -> list[Json]:
 
 def _build_grpc_mapper(reply: LocalReply) -> Json:
     content_type = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
-    both = [_build_filter(reply), {"header_filter": {"header": content_type}}]
     return {
-        "filter": {"and_filter": {"filters": both}},
+        "filter": _build_all([*_build_filters(reply), {"header_filter": {"header": content_type}}]),
         "status_code": reply.status,
         # Envoy's own mapping would make UNAVAILABLE of 429 and of 504.
         "headers_to_add": [*_build_headers(reply), build_header("grpc-status", str(reply.grpc_status))],
@@ -53,22 +58,30 @@ def _build_grpc_mapper(reply: LocalReply) -> Json:
 
 def _build_rest_mapper(reply: LocalReply) -> Json:
     return {
-        "filter": _build_filter(reply),
+        "filter": _build_all(_build_filters(reply)),
         "status_code": reply.status,
         "headers_to_add": _build_headers(reply),
         "body_format_override": {"json_format": {"error": reply.message, "reason": reply.reason}},
     }
 
 
-def _build_filter(reply: LocalReply) -> Json:
-    if reply.flags:
-        return {"response_flag_filter": {"flags": list(reply.flags)}}
-    status = {"default_value": reply.status, "runtime_key": f"local_reply.{reply.reason}"}
-    return {"status_code_filter": {"comparison": {"op": "EQ", "value": status}}}
+def _build_filters(reply: LocalReply) -> list[Json]:
+    if not reply.flags:
+        status = {"default_value": reply.status, "runtime_key": f"local_reply.{reply.reason}"}
+        return [{"status_code_filter": {"comparison": {"op": "EQ", "value": status}}}]
+    flags = {"response_flag_filter": {"flags": list(reply.flags)}}
+    attempt = {"name": "x-envoy-attempt-count", "string_match": {"safe_regex": {"regex": "[2-9]"}}}
+    return [flags, {"header_filter": {"header": attempt}}] if reply.tried_before else [flags]
+
+
+def _build_all(filters: Sequence[Json]) -> Json:
+    return {"and_filter": {"filters": list(filters)}} if len(filters) > 1 else filters[0]
 
 
 def _build_headers(reply: LocalReply) -> list[Json]:
     headers = [build_header(REASON_HEADER, reply.reason)]
+    if reply.retry:
+        headers.append(build_header(RETRY_HEADER, "other-instance"))
     # What is too large once is too large again.
     return [*headers, build_header("retry-after", "1")] if reply.flags else headers
 

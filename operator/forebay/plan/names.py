@@ -30,6 +30,8 @@ PREDICTOR_CLUSTER = "predictor"
 
 # Headers.
 REASON_HEADER = "x-forebay-reason"
+# On an answer after which another instance is to be tried. It never reaches a client.
+RETRY_HEADER = "x-forebay-retry"
 DEPLOYMENT_HEADER = "forebay-deployment"
 
 # Paths in a pod.
