@@ -64,17 +64,19 @@ def serve(
 @app.command()
 def predict(
     name: Annotated[str, typer.Argument(help="ModelDeployment that is being served: NAME or NAMESPACE/NAME.")],
-    file: Annotated[
-        list[Path], typer.Option("--file", "-f", help="What to send: a picture, .json, or .npy/.npz with tensors.")
-    ],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="What to send: a picture, .json, or .npy/.npz with tensors.")
+    ] = None,
+    file: Annotated[list[Path] | None, typer.Option("--file", "-f", help="The same, as an option.")] = None,
 ) -> None:
     """Send files to a ModelDeployment that `forebay serve` runs, and print the answers."""
     from forebay.local.predict import predict as predict_locally  # noqa: PLC0415
 
-    failed = False
-    for each in file:
-        failed |= not predict_locally(name, each, console=Console())
-    raise typer.Exit(1 if failed else 0)
+    sent = [*(files or ()), *(file or ())]
+    if not sent:
+        raise LocalError(f"nothing to send: write forebay predict {name} FILE")
+    answered = [predict_locally(name, each, console=Console()) for each in sent]
+    raise typer.Exit(0 if all(answered) else 1)
 
 
 @app.command()

@@ -368,6 +368,7 @@ def test_ctrl_c_while_a_model_is_fetched(web: Web, tmp_path: Path) -> None:  # n
 
 def test_the_usual_port_is_taken(tmp_path: Path) -> None:
     with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection of before may linger
         with contextlib.suppress(OSError):  # somebody else holds it
             holder.bind(("127.0.0.1", 8080))
             holder.listen()

@@ -26,7 +26,7 @@ Name = Annotated[
 Cpu = Annotated[
     str,
     StringConstraints(min_length=1, max_length=8, pattern=r"^([1-9][0-9]{0,5}m?|[0-9]{1,4}\.[0-9]{1,3})$"),
-    Form('cores, in quotes: "2", "0.5" or "500m"'),
+    Form('cores: "2", "0.5" or "500m"'),
 ]
 Memory = Annotated[
     str,

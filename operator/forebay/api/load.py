@@ -2,7 +2,7 @@
 
 import difflib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from forebay.api.fields import drop_nothing, show_path
 from forebay.api.kinds import KINDS, check_type
 from forebay.api.model_deployment import ModelDeployment
 from forebay.api.problems import InvalidManifest, Problem
-from forebay.api.references import resolve_references
+from forebay.api.references import find_script_files, resolve_references
 from forebay.api.rules import Path as FieldPath
 from forebay.api.syntax import YamlError
 
@@ -103,6 +103,7 @@ class _Reading:
     def _read_object(self, kind: type[ModelDeployment], node: Node, at: FieldPath) -> None:
         data = plain(node)
         drop_nothing(kind, data)
+        script_files = find_script_files(data, self.folder)
         unresolved = list(resolve_references(kind, data, self.folder))
         complaints = [finding for finding, _ in _complaints(node)]
         # Of a field that something was said of already, more would only be an echo.
@@ -112,6 +113,7 @@ class _Reading:
             self._report(finding, node, at)
         if not findings and not complaints:
             made = kind.model_validate(data, strict=True, by_alias=True, by_name=False)
+            _remember_scripts(made, script_files)
             self._keep(made, node, at)
 
     def _keep(self, made: ModelDeployment, node: Node, at: FieldPath) -> None:
@@ -125,6 +127,12 @@ class _Reading:
     def _report(self, finding: Finding, node: Node, at: FieldPath, line: int | None = None) -> None:
         line = find(node, finding.path).line if line is None else line
         self.problems.append(Problem(self.file, line, show_path(at + finding.path), finding.message))
+
+
+def _remember_scripts(made: ModelDeployment, files: Mapping[str, str]) -> None:
+    for component in (made.spec.predictor, made.spec.transformer):
+        if component and component.custom and (path := files.get(type(component).__name__.lower())):
+            component.custom.remember_file(path)
 
 
 def _complaints(node: Node, at: FieldPath = ()) -> Iterator[tuple[Finding, int]]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, PrivateAttr, StringConstraints
 
 from forebay.api.base import Cpu, Duration, Form, Kind, Memory, Model, Name, NamedList, Rule
 
@@ -148,6 +148,17 @@ class Custom(Model):
     port: int | None = Field(
         default=None, ge=1024, le=65535, description="Port on which the image's server listens; 8080 when left out."
     )
+    # Where the command read the script, for messages that name it; what is applied has the source alone.
+    _script_file: str = PrivateAttr(default="")
+
+    @property
+    def script_file(self) -> str:
+        """The file that the script was read from; empty when its source stood in the manifest."""
+        return self._script_file
+
+    def remember_file(self, path: str) -> None:
+        """Keep the file that the script was read from."""
+        self._script_file = path
 
 
 class Component(Model):

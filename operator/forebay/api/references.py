@@ -35,9 +35,23 @@ def resolve_references(model: type[Model], data: dict[str, Any], folder: FilePat
                 yield from resolve_references(child, item, folder, place)
 
 
+def find_script_files(data: dict[str, Any], folder: FilePath) -> dict[str, str]:
+    """Files of the scripts that are given as paths, by the component that has them."""
+    spec = data.get("spec")
+    components = spec.items() if isinstance(spec, dict) else ()
+    customs = {name: each.get("custom") for name, each in components if isinstance(each, dict)}
+    scripts = {name: custom.get("script") for name, custom in customs.items() if isinstance(custom, dict)}
+    return {name: str(folder / each) for name, each in scripts.items() if isinstance(each, str) and is_file(each)}
+
+
+def is_file(script: str) -> bool:
+    """Whether a script is given as the path of a .py file."""
+    return "\n" not in script and script.endswith(".py")
+
+
 def inline_script(script: str, folder: FilePath) -> str:
     """The source of a script that is given as the path of a .py file; any other text as it is."""
-    if "\n" in script or not script.endswith(".py"):
+    if not is_file(script):
         return script
     path = folder / script
     if len(script) > 4096 or "\0" in script:

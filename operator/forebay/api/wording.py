@@ -51,7 +51,9 @@ def _not_text(kind: type[Model], path: Path, error: ErrorDetails) -> str:
     if isinstance(value, bool):
         return "must be text, and YAML reads y, yes, on, n, no and off as true or false: put it in quotes"
     if isinstance(value, int | float):
-        return "must be text, not a number: put it in quotes"
+        field = field_at(kind, path)
+        form = form_of(field) if field else ""
+        return f"must be text, not a number: put it in quotes{f' ({form})' if form else ''}"
     return f"must be text, not {type_of(value)}"
 
 

@@ -76,8 +76,8 @@ def _tell_what_is_not_applied(workload: Workload, display: Display) -> None:
 
 
 def _write_script(workload: Workload, folder: Path) -> str:
-    if not workload.script:
-        return ""
+    if workload.script_file or not workload.script:  # messages name the file that its author knows
+        return workload.script_file
     path = folder / "scripts" / f"{workload.role}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(workload.script)

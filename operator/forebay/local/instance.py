@@ -136,7 +136,7 @@ class Instance:
         if self.workload.server is Server.TRITON:
             told = show_sources(explain_failure(read_tail(log)))
         else:
-            told = _explain_script(log, status)
+            told = _explain_script(self.server.command, status)
         return told or f"{reason}: {_last_lines(log)}"
 
     def _give_up_hanging(self) -> None:
@@ -164,12 +164,13 @@ async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
         return False
 
 
-def _explain_script(log: Path, status: int) -> str:
+def _explain_script(command: Command, status: int) -> str:
     from forebay.serving.server import EXIT_LOAD, EXIT_SCRIPT  # noqa: PLC0415  (slow, and seldom needed)
 
     if status == EXIT_SCRIPT:
-        return _last_lines(log)
-    return explain_load(read_tail(log)) if status == EXIT_LOAD else ""
+        return _last_lines(command.log)
+    script = next(each.partition("=")[2] for each in command.argv if each.startswith("--script="))
+    return explain_load(read_tail(command.log), script=script) if status == EXIT_LOAD else ""
 
 
 def _last_lines(log: Path) -> str:

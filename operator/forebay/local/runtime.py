@@ -16,7 +16,8 @@ class RuntimeFiles:
 
     def write(self, numbers: Mapping[str, str]) -> None:
         """Put all numbers in place at once."""
-        old = self.folder / str(self._version)
+        # The last one stays: an Envoy may be reading it.
+        old = self.folder / str(self._version - 1)
         self._version += 1
         new = self.folder / str(self._version)
         new.mkdir()

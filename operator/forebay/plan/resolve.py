@@ -57,6 +57,7 @@ class Workload:
     server: Server
     served_model: str
     script: str
+    script_file: str
     image: str
     image_port: int
     model: ModelFiles
@@ -117,6 +118,7 @@ def _resolve_workload(
         server=_server_of(custom),
         served_model=served_model,
         script=(custom and custom.script) or "",
+        script_file=custom.script_file if custom else "",
         image=(custom and custom.image) or "",
         image_port=(custom and custom.port) or MODEL_HTTP_PORT,
         model=ModelFiles(

@@ -136,7 +136,10 @@ def test_script_beside_the_manifest(write, tmp_path):
     write("class T:\r\n    pass", "transformer.py")
     (made,) = load_file(write(GOOD + "  transformer: {custom: {script: transformer.py}}\n"))
     assert made.spec.transformer.custom.script == "class T:\n    pass\n"
-    assert load_text(to_yaml(made), file="again", folder=tmp_path) == [made]
+    assert made.spec.transformer.custom.script_file == str(tmp_path / "transformer.py")
+    (again,) = load_text(to_yaml(made), file="again", folder=tmp_path)
+    assert again.spec.transformer.custom.script_file == ""
+    assert again.model_dump() == made.model_dump()
 
 
 @pytest.mark.parametrize(

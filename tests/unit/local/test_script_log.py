@@ -25,11 +25,14 @@ def log_of(tmp_path: Path, body: str) -> str:
     ],
 )
 def test_the_exception_and_its_line(tmp_path: Path, body: str, line: int, message: str) -> None:
-    told = explain_load(f"INFO before\n{log_of(tmp_path, body)}[forebay] it exited with status 3\n")
+    told = explain_load(
+        f"INFO before\n{log_of(tmp_path, body)}[forebay] it exited with status 3\n",
+        script=f"{tmp_path}/scripts/predictor.py",
+    )
     assert told.startswith(f"{tmp_path}/scripts/predictor.py:{line}: load failed: {message}")
     assert "[forebay]" not in told
     assert "before" not in told
 
 
 def test_nothing_of_a_log_without_a_traceback() -> None:
-    assert explain_load("INFO: ready\n") == ""
+    assert explain_load("INFO: ready\n", script="x.py") == ""
