@@ -31,7 +31,7 @@ metadata: {name: echo}
 spec:
   model: {uri: "https://example.com/echo/"}
   predictor: {triton: {}, concurrency: 16}
-  queue: {depth: 64, timeout: 5s}
+  queue: {depth: 10000, timeout: 5s}
 """
 
 
