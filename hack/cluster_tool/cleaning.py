@@ -79,18 +79,18 @@ def read_pids(folder: Path) -> list[int]:
 
 def find_mounts() -> list[str]:
     ours = (f"{RUN}/", f"{STATE}/")
-    targets = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    # A space in a path stands there as \040.
+    targets = [line.split()[4].encode().decode("unicode_escape") for line in lines]
     return [target for target in targets if f"{target}/".startswith(ours)]
 
 
 def find_namespaces() -> list[str]:
-    """Network namespaces of pods, by their addresses; and of pods that got none yet, which hold nothing else."""
+    """Network namespaces of pods, by their addresses; and names that stand for none any more."""
     found = []
     for path in NAMESPACES.glob("cni-*"):
-        addresses = call("ip", "-n", path.name, "-4", "-brief", "address") if succeeds(
-            "ip", "-n", path.name, "link"
-        ) else POD_PREFIX  # fmt: skip
-        if POD_PREFIX in addresses:
+        stale = not succeeds("ip", "-n", path.name, "link")
+        if stale or POD_PREFIX in call("ip", "-n", path.name, "-4", "-brief", "address"):
             found.append(path.name)
     return found
 
@@ -113,9 +113,9 @@ def remove_files() -> None:
         result.unlink()
         container = result.name.split("-")[1]
         (CNI_RESULTS / f"cni-loopback-{container}-lo").unlink(missing_ok=True)
-    for folder in FIXED_FOLDERS:
+    for fixed in FIXED_FOLDERS:
         try:
-            Path(folder).rmdir()
+            Path(fixed).rmdir()
         except OSError:
             # Not there, or somebody else's too.
             continue

@@ -4,7 +4,6 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster_tool.places import KUBECONFIG
 from cluster_tool.speech import ClusterError
 
 TIMEOUT_S = 60
@@ -37,8 +36,3 @@ def succeeds(*command: str | Path, timeout_s: float = TIMEOUT_S) -> bool:
 def shorten(command: Sequence[str | Path]) -> str:
     text = " ".join(map(str, command))
     return text if len(text) <= 160 else f"{text[:159]}…"
-
-
-def kubectl(program: Path, *arguments: str, given: str | None = None, timeout_s: float = TIMEOUT_S) -> str:
-    files = (f"--kubeconfig={KUBECONFIG}", f"--cache-dir={KUBECONFIG.with_name('kubectl-cache')}")
-    return call(program, *files, *arguments, given=given, timeout_s=timeout_s)

@@ -15,6 +15,7 @@ from cluster_tool.probes import answers
 from cluster_tool.processes import Component
 
 CA = CERTIFICATES / "ca.crt"
+Flags = dict[str, str | Path]
 PEER = "http://127.0.0.1:23800"
 
 
@@ -30,7 +31,7 @@ def build_etcd(kubernetes: Path) -> Component:
 
 
 def build_apiserver(kubernetes: Path) -> Component:
-    flags = {
+    flags: Flags = {
         "etcd-servers": ETCD,
         "bind-address": NODE_ADDRESS,
         "advertise-address": NODE_ADDRESS,
@@ -84,7 +85,7 @@ def build_scheduler(kubernetes: Path) -> Component:
     return Component("kube-scheduler", command, lambda: answers("https://127.0.0.1:10259/healthz"))
 
 
-def build_client_flags(component: str) -> dict[str, str | Path]:
+def build_client_flags(component: str) -> Flags:
     config = CONFIG / f"{component}.kubeconfig"
     return {
         "kubeconfig": config,
@@ -95,5 +96,5 @@ def build_client_flags(component: str) -> dict[str, str | Path]:
     }
 
 
-def with_flags(kubernetes: Path, component: str, flags: dict[str, str | Path]) -> list[str]:
+def with_flags(kubernetes: Path, component: str, flags: Flags) -> list[str]:
     return [str(kubernetes), component, *(f"--{name}={value}" for name, value in flags.items())]

@@ -4,44 +4,58 @@ from pathlib import Path
 
 from rich.table import Table
 
-from cluster_tool import cleaning, control_plane, credentials, images, machine, node, objects, processes, programs
-from cluster_tool.commands import call
-from cluster_tool.places import CONTAINERD_SOCKET, KUBECONFIG, NAME, RUN, STATE, VERSION
+from cluster_tool import (
+    cleaning,
+    containers,
+    control_plane,
+    credentials,
+    images,
+    kubectl,
+    machine,
+    node,
+    objects,
+    processes,
+    programs,
+)
+from cluster_tool.containers import load
+from cluster_tool.places import KUBECONFIG, LOGS, NAME, RUN, STATE, VERSION
 from cluster_tool.processes import Component
 from cluster_tool.speech import ClusterError, console, say, step
 
 # Which state folder the cluster of this machine has: there is room for one cluster only.
 OWNER = RUN / "state"
 READY_S = 90
-IMPORT_S = 600
 
 
 def start(*, gpus: int | None) -> None:
     machine.ensure_root()
     check_owner()
     machine.ensure_packages()
-    kubernetes, kubectl = programs.ensure_kubernetes(), programs.ensure_kubectl()
-    archives = images.ensure_images()
+    kubernetes = programs.ensure_kubernetes()
+    kubectl.link()
+    archives = images.ensure_images(images.PAUSE, images.BASE)
     with step(f"Kubernetes {VERSION} as processes"):
         STATE.mkdir(parents=True, exist_ok=True)
         RUN.mkdir(parents=True, exist_ok=True)
         OWNER.write_text(str(STATE))
         machine.prepare()
         credentials.ensure_credentials(kubernetes)
+        containers.write_config()
         node.write_config()
     with step("control plane and containerd"):
-        bring_up(node.build_containerd(), control_plane.build_etcd(kubernetes))
+        bring_up(containers.build_containerd(), control_plane.build_etcd(kubernetes))
         bring_up(control_plane.build_apiserver(kubernetes))
         bring_up(control_plane.build_controller_manager(kubernetes), control_plane.build_scheduler(kubernetes))
     with step("images, DNS and Services"):
-        load([archive for name, archive in archives.items() if name not in list_images()])
-        objects.apply(kubectl, objects.build_dns())
+        known = containers.list_images()
+        load([archive for name, archive in archives.items() if name not in known])
+        objects.apply(objects.build_dns())
         bring_up(node.build_proxy(kubernetes), node.build_dns(kubernetes), node.build_kubelet(kubernetes))
     with step("node ready"):
         kubelet = node.build_kubelet(kubernetes)
-        processes.await_ready(kubelet._replace(check=lambda: objects.ask_node_ready(kubectl), timeout_s=READY_S))
+        processes.await_ready(kubelet._replace(check=objects.ask_node_ready, timeout_s=READY_S))
         if gpus is not None:
-            objects.offer_gpus(kubectl, gpus)
+            objects.offer_gpus(gpus)
     say(f"context {NAME}: export KUBECONFIG={KUBECONFIG}")
 
 
@@ -58,23 +72,6 @@ def check_owner() -> None:
             f"this machine runs a cluster already, with its state in {OWNER.read_text()}: "
             f"FOREBAY_CLUSTER_STATE={OWNER.read_text()} hack/cluster down"
         )
-
-
-def load(archives: list[str] | list[Path]) -> None:
-    for archive in archives:
-        call(
-            "ctr",
-            f"--address={CONTAINERD_SOCKET}",
-            "--namespace=k8s.io",
-            "images",
-            "import",
-            archive,
-            timeout_s=IMPORT_S,
-        )
-
-
-def list_images() -> list[str]:
-    return call("ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io", "images", "list", "--quiet").split()
 
 
 def stop() -> None:
@@ -98,14 +95,16 @@ def report() -> bool:
     table, complete = Table(box=None), True
     for heading in ("component", "process", "state"):
         table.add_column(heading)
-    for component in [node.build_containerd(), *(build(kubernetes) for build in builders)]:
+    for component in [containers.build_containerd(), *(build(kubernetes) for build in builders)]:
         pid = processes.find(component.name)
-        state = component.check() if pid else f"ended: see {processes.LOGS / component.name}.log"
+        state = component.check() if pid else "ended"
         table.add_row(component.name, str(pid or "-"), f"[red]{state}[/]" if state else "ready")
         complete = complete and state is None
     console.print(table)
-    if complete:
-        state = objects.ask_node_ready(programs.ensure_kubectl())
+    if not complete:
+        say(f"`hack/cluster up` starts what is missing; logs: {LOGS}")
+    else:
+        state = objects.ask_node_ready()
         say(f"the node is {'ready' if state is None else f'not ready: {state}'}. KUBECONFIG={KUBECONFIG}")
         complete = state is None
     return complete

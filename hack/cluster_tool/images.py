@@ -18,25 +18,30 @@ PAUSE = "forebay.test/pause:1"
 BASE = "forebay.test/base:1"
 BUSYBOX = "busybox-static"
 USER = 65532
+PAUSE_SOURCE = Path(__file__).with_name("pause.c")
 
 
-def ensure_images() -> dict[str, Path]:
-    """Archives of the cluster's own images, by name, made on the first call."""
-    source = Path(__file__).with_name("pause.c")
-    digest = hashlib.sha256(source.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:12]
+def ensure_images(*names: str) -> dict[str, Path]:
+    """Archives of some of the cluster's own images, by name, made on the first call."""
+    digest = hashlib.sha256(PAUSE_SOURCE.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:12]
     folder = CACHE / f"images-{digest}"
-    archives = {PAUSE: folder / "pause.tar", BASE: folder / "base.tar"}
     folder.mkdir(parents=True, exist_ok=True)
-    if not archives[PAUSE].exists():
-        say(f"making the image {PAUSE}")
+    archives = {name: folder / f"{name.replace('/', '_').replace(':', '_')}.tar" for name in names}
+    for name, archive in archives.items():
+        if archive.exists():
+            continue
+        say(f"making the image {name}")
         with tempfile.TemporaryDirectory() as made:
-            call("gcc", "-static", "-Os", "-s", "-o", Path(made) / "pause", source)
-            write_image(archives[PAUSE], PAUSE, Path(made), ["/pause"])
-    if not archives[BASE].exists():
-        say(f"making the image {BASE} from Debian's {BUSYBOX}")
-        with tempfile.TemporaryDirectory() as made:
-            write_image(archives[BASE], BASE, unpack_busybox(Path(made)), ["/bin/sh"])
+            if name == PAUSE:
+                write_image(archive, name, compile_pause(Path(made)), ["/pause"])
+            else:
+                write_image(archive, name, unpack_busybox(Path(made)), ["/bin/sh"])
     return archives
+
+
+def compile_pause(folder: Path) -> Path:
+    call("gcc", "-static", "-Os", "-s", "-o", folder / "pause", PAUSE_SOURCE)
+    return folder
 
 
 def unpack_busybox(folder: Path) -> Path:

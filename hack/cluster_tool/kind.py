@@ -3,13 +3,14 @@
 import shutil
 from pathlib import Path
 
-from cluster_tool import images, objects, programs
-from cluster_tool.commands import call, kubectl, succeeds
-from cluster_tool.places import CACHE, KUBECONFIG, NAME, STATE, VERSION
+from cluster_tool import images, kubectl, objects, programs
+from cluster_tool.commands import call, succeeds
+from cluster_tool.places import CACHE, KUBECONFIG, NAME, STATE
 from cluster_tool.speech import say, step
 
 KIND = "v0.30.0"
-NODE_IMAGE = f"kindest/node:{VERSION}"
+# What this kind was released with; of the minor version that the other back end runs.
+NODE_IMAGE = "kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a"
 NODE = f"{NAME}-control-plane"
 CREATE_S = 900
 
@@ -19,22 +20,23 @@ def is_usable() -> bool:
 
 
 def start(*, gpus: int | None) -> None:
-    kind, program = ensure_kind(), programs.ensure_kubectl()
+    kind = ensure_kind()
+    kubectl.link()
     STATE.mkdir(parents=True, exist_ok=True)
     if NAME not in call(kind, "get", "clusters").split():
-        with step(f"kind {KIND} with {NODE_IMAGE}"):
+        with step(f"kind with {NODE_IMAGE.split('@', maxsplit=1)[0]}"):
             call(kind, "create", "cluster", f"--name={NAME}", f"--image={NODE_IMAGE}", f"--kubeconfig={KUBECONFIG}",
                  "--wait=180s", timeout_s=CREATE_S)  # fmt: skip
     else:
         call(kind, "export", "kubeconfig", f"--name={NAME}", f"--kubeconfig={KUBECONFIG}")
-    contexts = kubectl(program, "config", "get-contexts", "--output=name").split()
+    contexts = kubectl.run("config", "get-contexts", "--output=name").split()
     if f"kind-{NAME}" in contexts:
         if NAME in contexts:
-            kubectl(program, "config", "delete-context", NAME)
-        kubectl(program, "config", "rename-context", f"kind-{NAME}", NAME)
-    load([images.ensure_images()[images.BASE]])
+            kubectl.run("config", "delete-context", NAME)
+        kubectl.run("config", "rename-context", f"kind-{NAME}", NAME)
+    load([*images.ensure_images(images.BASE).values()])
     if gpus is not None:
-        objects.offer_gpus(program, gpus, node=NODE)
+        objects.offer_gpus(gpus, node=NODE)
     say(f"context {NAME}: export KUBECONFIG={KUBECONFIG}")
 
 
@@ -65,6 +67,6 @@ def report() -> bool:
     if NAME not in call(ensure_kind(), "get", "clusters").split():
         say("no cluster: start one with `hack/cluster up`")
         return False
-    state = objects.ask_node_ready(programs.ensure_kubectl())
+    state = objects.ask_node_ready()
     say(f"kind: the node is {'ready' if state is None else f'not ready: {state}'}. KUBECONFIG={KUBECONFIG}")
     return state is None

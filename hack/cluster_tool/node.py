@@ -1,10 +1,9 @@
-"""What runs on the node: containerd, kubelet, kube-proxy, CoreDNS, and their configuration."""
+"""What runs on the node beside containerd: kubelet, kube-proxy, CoreDNS, and their configuration."""
 
 import json
 from pathlib import Path
 
-from cluster_tool.control_plane import with_flags
-from cluster_tool.images import PAUSE
+from cluster_tool.control_plane import Flags, with_flags
 from cluster_tool.places import (
     CERTIFICATES,
     CGROUP,
@@ -15,53 +14,11 @@ from cluster_tool.places import (
     NODE,
     NODE_ADDRESS,
     POD_RANGE,
-    RUN,
     STATE,
 )  # fmt: skip
-from cluster_tool.probes import answers, listens
+from cluster_tool.probes import answers
 from cluster_tool.processes import Component
 
-CNI_BINARIES = "/usr/lib/cni"
-CONTAINERD_CONFIG = f"""\
-version = 2
-root = "{STATE / "containerd"}"
-state = "{RUN / "containerd"}"
-disabled_plugins = ["io.containerd.internal.v1.opt"]
-[grpc]
-address = "{CONTAINERD_SOCKET}"
-[plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "{PAUSE}"
-# A machine that is itself a container or a small VM may not lower what the kernel kills first.
-restrict_oom_score_adj = true
-[plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "{CNI_BINARIES}"
-conf_dir = "{CONFIG / "cni"}"
-[plugins."io.containerd.grpc.v1.cri".containerd]
-snapshotter = "overlayfs"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-Root = "{RUN / "runc"}"
-SystemdCgroup = false
-"""
-# A routed link for each pod, no bridge: what a pod sends to its neighbour by way of a Service passes through the
-# node's netfilter in both directions, whatever net.bridge.* says.
-CNI_CONFIG = {
-    "cniVersion": "0.4.0",
-    "name": "forebay",
-    "plugins": [
-        {
-            "type": "ptp",
-            "ipMasq": False,
-            "ipam": {
-                "type": "host-local",
-                "dataDir": str(STATE / "addresses"),
-                "ranges": [[{"subnet": POD_RANGE}]],
-                "routes": [{"dst": "0.0.0.0/0"}],
-            },
-        }
-    ],
-}
 KUBELET_CONFIG = {
     "apiVersion": "kubelet.config.k8s.io/v1beta1",
     "kind": "KubeletConfiguration",
@@ -105,22 +62,14 @@ COREFILE = f"""\
 
 
 def write_config() -> None:
-    (CONFIG / "cni").mkdir(parents=True, exist_ok=True)
-    (CONFIG / "containerd.toml").write_text(CONTAINERD_CONFIG)
-    (CONFIG / "cni/10-forebay.conflist").write_text(json.dumps(CNI_CONFIG, indent=1))
     (CONFIG / "kubelet.json").write_text(json.dumps(KUBELET_CONFIG, indent=1))
     resolver = Path("/etc/resolv.conf")
     knows_more = resolver.exists() and "nameserver" in resolver.read_text()
     (CONFIG / "Corefile").write_text(COREFILE.replace("{forward}", f"forward . {resolver}" if knows_more else ""))
 
 
-def build_containerd() -> Component:
-    command = ["containerd", "--config", str(CONFIG / "containerd.toml")]
-    return Component("containerd", command, lambda: listens(CONTAINERD_SOCKET), 30)
-
-
 def build_kubelet(kubernetes: Path) -> Component:
-    flags = {
+    flags: Flags = {
         "config": CONFIG / "kubelet.json",
         "kubeconfig": CONFIG / "kubelet.kubeconfig",
         "root-dir": STATE / "kubelet",
@@ -133,7 +82,7 @@ def build_kubelet(kubernetes: Path) -> Component:
 
 
 def build_proxy(kubernetes: Path) -> Component:
-    flags = {
+    flags: Flags = {
         "kubeconfig": CONFIG / "kube-proxy.kubeconfig",
         "proxy-mode": "nftables",
         "cluster-cidr": POD_RANGE,

@@ -1,14 +1,14 @@
 """What the cluster holds from the start, and what its node offers."""
 
 import json
-from pathlib import Path
 
 import yaml
 
-from cluster_tool.commands import kubectl
+from cluster_tool import kubectl
 from cluster_tool.places import DNS_SERVICE, GPU, NODE, NODE_ADDRESS
 from cluster_tool.speech import ClusterError
 
+ASK_S = 10
 DNS_PORTS = [("dns", "UDP", 53), ("dns-tcp", "TCP", 53)]
 
 
@@ -41,15 +41,15 @@ def build_dns() -> list[dict]:
     ]  # fmt: skip
 
 
-def apply(program: Path, objects: list[dict]) -> None:
-    kubectl(program, "apply", "--server-side", "--force-conflicts", "-f", "-", given=yaml.safe_dump_all(objects))
+def apply(objects: list[dict]) -> None:
+    kubectl.run("apply", "--server-side", "--force-conflicts", "-f", "-", given=yaml.safe_dump_all(objects))
 
 
-def ask_node_ready(program: Path) -> str | None:
+def ask_node_ready() -> str | None:
     """None when pods can run on the node, default service account and all."""
     try:
-        nodes = json.loads(kubectl(program, "get", "nodes", "--output=json"))["items"]
-        kubectl(program, "get", "serviceaccount", "default", "--output=name")
+        nodes = json.loads(kubectl.run("get", "nodes", "--output=json", timeout_s=ASK_S))["items"]
+        kubectl.run("get", "serviceaccount", "default", "--output=name", timeout_s=ASK_S)
     except ClusterError as error:
         return str(error)
     if not nodes:
@@ -62,10 +62,10 @@ def ask_node_ready(program: Path) -> str | None:
     return None if ready["status"] == "True" else ready["message"]
 
 
-def offer_gpus(program: Path, gpus: int, node: str = NODE) -> None:
+def offer_gpus(gpus: int, node: str = NODE) -> None:
     """Kubernetes' own way to advertise an extended resource; the kubelet keeps what it doesn't know."""
     resource = GPU.replace("/", "~1")
     change = [
         {"op": "add", "path": f"/status/{part}/{resource}", "value": str(gpus)} for part in ("capacity", "allocatable")
     ]
-    kubectl(program, "patch", "node", node, "--subresource=status", "--type=json", "-p", json.dumps(change))
+    kubectl.run("patch", "node", node, "--subresource=status", "--type=json", "-p", json.dumps(change))

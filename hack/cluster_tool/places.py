@@ -30,6 +30,8 @@ LOGS = STATE / "logs"
 CERTIFICATES = STATE / "certificates"
 CONFIG = STATE / "config"
 KUBECONFIG = STATE / "kubeconfig"
+# The one that the cluster was started with, for tests.
+KUBECTL = STATE / "bin/kubectl"
 # Sockets need short paths; and what must not outlive a reboot lies here.
 RUN = Path("/run/forebay-cluster")
 CONTAINERD_SOCKET = RUN / "containerd.sock"

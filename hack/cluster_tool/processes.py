@@ -15,6 +15,7 @@ from cluster_tool.speech import ClusterError
 PIDS = STATE / "pids"
 END_S = 10
 TAIL_LINES = 12
+LINE_WIDTH = 300
 
 
 class Component(NamedTuple):
@@ -97,4 +98,4 @@ def await_ready(component: Component) -> None:
 def tail(name: str) -> str:
     log = LOGS / f"{name}.log"
     lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
-    return f"Last lines of {log}:\n  " + "\n  ".join(lines or ["(none)"])
+    return f"Last lines of {log}:\n  " + "\n  ".join(line[:LINE_WIDTH] for line in lines or ["(none)"])

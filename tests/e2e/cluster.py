@@ -34,9 +34,11 @@ class Kubectl:
     def __init__(self, kubeconfig: str, namespace: str = "default") -> None:
         self.kubeconfig = kubeconfig
         self.namespace = namespace
+        # hack/cluster keeps the kubectl that it chose beside it.
+        self.program = str(Path(kubeconfig).with_name("bin") / "kubectl")
 
     def run(self, *arguments: str, given: str | None = None, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-        command = ["kubectl", f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", *arguments]
+        command = [self.program, f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", *arguments]
         return subprocess.run(command, input=given, capture_output=True, text=True, timeout=timeout_s, check=False)
 
     def __call__(self, *arguments: str, given: str | None = None, timeout_s: float = 60) -> str:

@@ -128,7 +128,7 @@ def test_exec_runs_as_an_ordinary_user(web):
 
 def test_port_forward(web):
     with subprocess.Popen(
-        ["kubectl", f"--kubeconfig={web.kubeconfig}", "-n", web.namespace, "port-forward", "service/web", ":80"],
+        [web.program, f"--kubeconfig={web.kubeconfig}", "-n", web.namespace, "port-forward", "service/web", ":80"],
         stdout=subprocess.PIPE, text=True,
     ) as forward:  # fmt: skip
         try:
