@@ -53,7 +53,8 @@ def start(*, gpus: int | None) -> None:
         bring_up(node.build_proxy(kubernetes), node.build_dns(kubernetes), node.build_kubelet(kubernetes))
     with step("node ready"):
         kubelet = node.build_kubelet(kubernetes)
-        processes.await_ready(kubelet._replace(check=objects.ask_node_ready, timeout_s=READY_S))
+        for check in (objects.ask_node_ready, objects.ask_caught_up):
+            processes.await_ready(kubelet._replace(check=check, timeout_s=READY_S))
         if gpus is not None:
             objects.offer_gpus(gpus)
     say(f"context {NAME}: export KUBECONFIG={KUBECONFIG}")

@@ -62,6 +62,21 @@ def ask_node_ready() -> str | None:
     return None if ready["status"] == "True" else ready["message"]
 
 
+def ask_caught_up(node: str = NODE) -> str | None:
+    """None when the kubelet knows its pods: one that was started again says Ready before."""
+    bound = ("get", "pods", "--all-namespaces", f"--field-selector=spec.nodeName={node}", "--output=json")
+    try:
+        wanted = list_uids(kubectl.run(*bound, timeout_s=ASK_S))
+        known = list_uids(kubectl.run("get", f"--raw=/api/v1/nodes/{node}/proxy/pods", timeout_s=ASK_S))
+    except ClusterError as error:
+        return str(error)
+    return None if wanted <= known else f"the kubelet doesn't know {len(wanted - known)} of its {len(wanted)} pods yet"
+
+
+def list_uids(pods: str) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in json.loads(pods)["items"] or []}
+
+
 def offer_gpus(gpus: int, node: str = NODE) -> None:
     """Kubernetes' own way to advertise an extended resource; the kubelet keeps what it doesn't know."""
     resource = GPU.replace("/", "~1")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import Kubectl, hack_cluster
+from tests.e2e.cluster import IMAGE, Kubectl, hack_cluster
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -53,12 +53,16 @@ def kill_component(name: str) -> None:
 def test_up_mends_what_died(kubectl: Kubectl) -> None:
     if hack_cluster("status").stderr.startswith("kind"):
         pytest.skip("kind looks after its own processes")
-    kill_component("kube-scheduler")
+    kubectl("run", "survivor", f"--image={IMAGE}", "--command", "--", "sleep", "3600")
+    kubectl("wait", "pod/survivor", "--for=condition=Ready", "--timeout=60s", timeout_s=70)
+    for name in ("kube-scheduler", "kubelet"):
+        kill_component(name)
     broken = hack_cluster("status")
     assert broken.returncode == 1
-    assert "kube-scheduler" in broken.stderr
+    assert broken.stderr.count(" ended") == 2
     assert hack_cluster("up").returncode == 0
     assert hack_cluster("status").returncode == 0
+    assert kubectl("exec", "survivor", "--", "echo", "still here") == "still here\n"
 
 
 def test_down_leaves_nothing_and_up_is_quick(kubectl: Kubectl) -> None:
