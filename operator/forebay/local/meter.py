@@ -21,7 +21,7 @@ class Meter:
         self.stats = QueueStats()
         self.service_s = 0.0
         self._limits = limits
-        self.depth = self._derive_depth() if limits.depth_derived else limits.depth
+        self.depth = limits.depth
         self._url = f"http://{admin.host}:{admin.port}/stats/prometheus"
         self._runtime = runtime
         self._write(self.depth)

@@ -72,6 +72,8 @@ def build_queue(workload: Workload, addresses: QueueAddresses) -> Json:
     return {
         "node": {"id": workload.role, "cluster": workload.deployment},
         "admin": {"address": build_address(addresses.admin)},
+        # Envoy adds up its times this often, and the depth follows from them.
+        "stats_flush_interval": "1s",
         "bootstrap_extensions": [
             {
                 "name": "envoy.bootstrap.internal_listener",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from forebay.api import Component, Custom, ModelDeployment, Queue, Transformer
-from forebay.plan.depth import UNMEASURED_DEPTH
+from forebay.plan.depth import derive_depth
 from forebay.plan.names import MODEL_HTTP_PORT, Role
 from forebay.plan.units import parse_duration_s
 
@@ -150,9 +150,11 @@ def _resolve_resources(component: Component) -> ServerResources:
 
 
 def _resolve_queue(queue: Queue, *, slots: int) -> QueueLimits:
+    timeout_s = parse_duration_s(queue.timeout)
+    unmeasured = derive_depth(slots=slots, service_s=0, deadline_s=timeout_s)
     return QueueLimits(
         slots=slots,
-        depth=UNMEASURED_DEPTH if queue.depth is None else queue.depth,
+        depth=unmeasured if queue.depth is None else queue.depth,
         depth_derived=queue.depth is None,
-        timeout_s=parse_duration_s(queue.timeout),
+        timeout_s=timeout_s,
     )
