@@ -104,7 +104,8 @@ class Instance:
                     self._judge(ready, failures)
                     if ready:
                         await self.meter.read(client)
-                await asyncio.sleep(_READY_POLL_S if ready else _STARTING_POLL_S)
+                # A ready one that misses a check gets a second between the next two: a hiccup takes nobody out.
+                await asyncio.sleep(_READY_POLL_S if self.state is State.READY else _STARTING_POLL_S)
 
     def _judge(self, ready: bool, failures: int) -> None:
         if ready and self.state is not State.READY:
