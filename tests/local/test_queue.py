@@ -1,6 +1,8 @@
 """The queue in front of a real Triton: bounded, first come first served, one for REST and gRPC."""
 
 import contextlib
+import json
+import select
 import socket
 import threading
 import time
@@ -85,16 +87,23 @@ def test_what_is_not_answered_in_time_gets_504(one_slow):
 
 def test_first_come_first_served(one_slow):
     wait_until_idle(one_slow)
-    done: list[int] = []
-
-    def one(number: int) -> None:
-        ask(one_slow.url, 0.3)
-        done.append(number)
-
-    with ThreadPoolExecutor(5) as pool:
-        for number in range(5):
-            pool.submit(one, number)
-            time.sleep(0.05)
+    host, port = one_slow.record["grpc"].split(":")
+    body = json.dumps(slow_body(0.5)).encode()
+    request = f"POST {INFER} HTTP/1.1\r\nhost: slow.default\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    # One thread that sends, so that no scheduler changes the order.
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(5)]
+        for client in clients:
+            client.sendall(request)
+            time.sleep(0.1)
+        waiting, done = list(clients), []
+        while waiting:
+            answered, _, _ = select.select(waiting, [], [], 10)
+            assert answered, "nobody is answered any more"
+            for client in answered:
+                assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+                waiting.remove(client)
+                done.append(clients.index(client))
     assert set(done[:2]) == {0, 1}
     assert set(done[2:4]) == {2, 3}
     assert done[4] == 4
