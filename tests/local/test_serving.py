@@ -685,7 +685,7 @@ def test_a_stream_ends_when_its_client_goes_away(tmp_path, kind, pause):
             with client.stream("POST", "/v2/models/digits/generate_stream", json={"x": 1}) as answer:
                 lines = answer.iter_lines()
                 assert next(lines).startswith("data: ")
-            assert not (tmp_path / "ended").exists()
+                assert not (tmp_path / "ended").exists()
         server.wait_for((tmp_path / "ended").exists)
 
 
