@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from forebay.local.errors import LocalError
+from forebay.local.process import die_with_parent
 from forebay.local.run_folder import Record, find_record
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -30,7 +31,12 @@ def main() -> int:
     keep = parser.parse_args().keep
     for manifest in MANIFESTS:
         prepare(manifest.parent)
-    server = subprocess.Popen([sys.executable, "-m", "forebay.cli", "serve", *map(str, MANIFESTS)])
+    # In a session of its own: a Ctrl-C is passed on once, and so drains; a second would end it at once.
+    server = subprocess.Popen(
+        [sys.executable, "-m", "forebay.cli", "serve", *map(str, MANIFESTS)],
+        start_new_session=True,
+        preexec_fn=die_with_parent,
+    )
     try:
         digits, detector = wait_for(server, "digits"), wait_for(server, "text-detector")
         right = predict_digits(digits) & predict_texts(detector)
