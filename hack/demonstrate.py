@@ -35,7 +35,7 @@ def main() -> int:
     server = subprocess.Popen(
         [sys.executable, "-m", "forebay.cli", "serve", *map(str, MANIFESTS)],
         start_new_session=True,
-        preexec_fn=die_with_parent,
+        preexec_fn=die_with_parent,  # noqa: PLW1509  (there are no threads)
     )
     try:
         digits, detector = wait_for(server, "digits"), wait_for(server, "text-detector")
