@@ -681,11 +681,12 @@ def test_a_stream_ends_when_its_client_goes_away(tmp_path, kind, pause):
                     pathlib.Path({str(tmp_path / "ended")!r}).touch()
     """
     with serving(tmp_path, script) as server:
-        with server.client() as client:
-            with client.stream("POST", "/v2/models/digits/generate_stream", json={"x": 1}) as answer:
-                lines = answer.iter_lines()
-                assert next(lines).startswith("data: ")
-                assert not (tmp_path / "ended").exists()
+        with (
+            server.client() as client,
+            client.stream("POST", "/v2/models/digits/generate_stream", json={"x": 1}) as answer,
+        ):
+            assert next(answer.iter_lines()).startswith("data: ")
+            assert not (tmp_path / "ended").exists()
         server.wait_for((tmp_path / "ended").exists)
 
 
