@@ -18,6 +18,7 @@ PAUSE = "forebay.test/pause:1"
 BASE = "forebay.test/base:1"
 BUSYBOX = "busybox-static"
 USER = 65532
+DOWNLOAD_S = 300
 PAUSE_SOURCE = Path(__file__).with_name("pause.c")
 
 
@@ -45,7 +46,15 @@ def compile_pause(folder: Path) -> Path:
 
 
 def unpack_busybox(folder: Path) -> Path:
-    call("sh", "-c", 'cd "$1" && apt-get download -qq "$2" && dpkg -x "$2"_*.deb .', "-", folder, BUSYBOX)
+    call(
+        "sh",
+        "-c",
+        'cd "$1" && apt-get download -qq "$2" && dpkg -x "$2"_*.deb .',
+        "-",
+        folder,
+        BUSYBOX,
+        timeout_s=DOWNLOAD_S,
+    )
     root = folder / "root"
     for name in ("bin", "etc", "tmp"):
         (root / name).mkdir(parents=True)

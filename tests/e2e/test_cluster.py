@@ -174,4 +174,4 @@ def test_up_again_changes_nothing(kubectl):
     assert before.returncode == 0, before.stderr
     assert hack_cluster("up").returncode == 0
     assert hack_cluster("status").stderr == before.stderr
-    assert kubectl.get("node", "forebay-node")["status"]["allocatable"][GPU] == "4"
+    assert kubectl.get("nodes")["items"][0]["status"]["allocatable"][GPU] == "4"
