@@ -685,7 +685,8 @@ def test_a_stream_ends_when_its_client_goes_away(tmp_path, kind, pause):
             server.client() as client,
             client.stream("POST", "/v2/models/digits/generate_stream", json={"x": 1}) as answer,
         ):
-            assert next(answer.iter_lines()).startswith("data: ")
+            lines = answer.iter_lines()  # kept: with it, the connection would go
+            assert next(lines).startswith("data: ")
             assert not (tmp_path / "ended").exists()
         server.wait_for((tmp_path / "ended").exists)
 
