@@ -34,7 +34,6 @@ class QueueStats:
 
     in_flight: int = 0
     queued: int = 0
-    total_sum_s: float = 0.0
     total_count: int = 0
     service_sum_s: float = 0.0
     service_count: int = 0
@@ -78,7 +77,6 @@ def parse_queue_stats(text: str) -> QueueStats:
     return QueueStats(
         in_flight=int(count("active", QUEUE_CLUSTER)),
         queued=int(count("pending_active", QUEUE_CLUSTER)),
-        total_sum_s=total_s,
         total_count=int(count("time_count", QUEUE_CLUSTER)),
         service_sum_s=service_s,
         service_count=int(count("time_count", *_MODEL_CLUSTERS)),

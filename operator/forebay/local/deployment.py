@@ -14,7 +14,6 @@ from forebay.local.run_folder import RunFolder
 from forebay.local.triton.environment import ensure_triton
 from forebay.plan.envoy import Upstream
 from forebay.plan.resolve import Server, Serving, Workload
-from forebay.plan.servers import build_server_args
 
 
 class Deployment:
@@ -47,18 +46,18 @@ async def _build_launcher(workload: Workload, folder: RunFolder, display: Displa
     _tell_what_is_not_applied(workload, display)
     program: tuple[str, ...] = (sys.executable, "-m", "forebay.serving")
     env: dict[str, str] = {}
-    extra: list[str] = []
+    extra: tuple[str, ...] = ()
     if workload.server is Server.TRITON:
         triton = await asyncio.to_thread(ensure_triton, display.say)
         program, env = (str(triton.binary),), dict(triton.env)
-        extra = [f"--backend-directory={triton.backends}"]
+        extra = (f"--backend-directory={triton.backends}",)
     model_dir = str(await fetch_model(workload, display)) if workload.model.uri else ""
     return Launcher(
         program=program,
         env=env,
         model_dir=model_dir,
         script=_write_script(workload, folder.path),
-        build_args=lambda each, addresses: [*build_server_args(each, addresses), *extra],
+        extra_args=extra,
     )
 
 

@@ -14,18 +14,18 @@ from forebay.plan.envoy import Address, EndpointFile, Upstream
 from forebay.plan.envoy_queue import QueueAddresses, build_queue
 from forebay.plan.names import PREDICTOR_CLUSTER, Role, build_route_name
 from forebay.plan.resolve import Server, Workload
-from forebay.plan.servers import ServerAddresses
+from forebay.plan.servers import ServerAddresses, build_server_args
 
 
 @dataclass(frozen=True, kw_only=True)
 class Launcher:
-    """How the model server of a workload is run here: the program, and the arguments for given addresses."""
+    """How the model server of a workload is run here: the program, and what it is told beside the plan's arguments."""
 
     program: tuple[str, ...]
     env: dict[str, str]
     model_dir: str
     script: str
-    build_args: Callable[[Workload, ServerAddresses], list[str]]
+    extra_args: tuple[str, ...]
 
 
 class Pool:
@@ -51,7 +51,7 @@ class Pool:
     def _build_instance(self, index: int, launcher: Launcher, folder: Path, predictors: Sequence[Upstream]) -> Instance:
         name = f"{self.workload.role}-{index}"
         addresses = _find_addresses(self.workload, folder / "runtime" / name, predictors)
-        arguments = launcher.build_args(
+        arguments = build_server_args(
             self.workload,
             ServerAddresses(
                 http=addresses.model_http,
@@ -62,6 +62,7 @@ class Pool:
                 script=launcher.script,
             ),
         )
+        arguments += launcher.extra_args
         region = ""
         if self.workload.server is Server.TRITON:
             # Instances of one machine share /dev/shm.

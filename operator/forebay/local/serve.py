@@ -22,7 +22,8 @@ from forebay.local.ports import find_free_ports, require_free_port
 from forebay.local.run_folder import Record, RunFolder
 from forebay.local.summary import build_summary, show_summary
 from forebay.plan.envoy_gateway import build_route
-from forebay.plan.resolve import resolve
+from forebay.plan.names import build_route_name
+from forebay.plan.resolve import Serving, resolve
 
 _PREFERRED_PORT = 8080
 _STOP_GRACE_S = 10.0
@@ -47,7 +48,7 @@ class Session:
         """Serve until stopped. Raises LocalError when something can't start."""
         async with contextlib.AsyncExitStack() as stack:
             for serving in self._servings:
-                folder = RunFolder(f"{serving.namespace}/{serving.name}")
+                folder = RunFolder(_route_name(serving))
                 stack.callback(folder.close)
                 self._deployments.append(Deployment(serving, folder))
             port = self._choose_port()
@@ -145,7 +146,7 @@ class Session:
         address = self._gateway.address
         for deployment in self._deployments:
             serving = deployment.serving
-            name = f"{serving.namespace}/{serving.name}"
+            name = _route_name(serving)
             record = Record(
                 name=name,
                 url=f"http://{address.host}:{address.port}/{name}",
@@ -226,6 +227,10 @@ async def _read_metadata(record: Record) -> dict[str, object]:
                     return dict(answer.json()) if answer.is_success else {}
             await asyncio.sleep(_POLL_S)
     return {}
+
+
+def _route_name(serving: Serving) -> str:
+    return build_route_name(namespace=serving.namespace, deployment=serving.name)
 
 
 def _log(instance: Instance) -> Path:
