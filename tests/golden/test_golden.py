@@ -18,8 +18,9 @@ from forebay.plan.envoy_gateway import build_gateway, build_route
 from forebay.plan.envoy_queue import build_runtime
 from forebay.plan.manifests import build_manifests
 from forebay.plan.names import QUEUE_PORT, RUNTIME_DIR
-from forebay.plan.pods import build_name
 from forebay.plan.resolve import Serving, resolve
+from forebay.plan.site import Site
+from forebay.plan.workloads import build_revision
 
 HERE = Path(__file__).parent
 INPUTS = sorted((HERE / "in").glob("*.yaml"))
@@ -40,7 +41,9 @@ def build_output(file: Path) -> dict[str, str]:
     configs = {"gateway.json": build_shared_gateway(servings)}
     for manifest in manifests:
         if manifest["kind"] == "Deployment":
-            name = f"{manifest['metadata']['namespace']}.{manifest['metadata']['name']}.queue.json"
+            # Without the hash: the file keeps its name when its content changes.
+            workload = manifest["metadata"]["name"].rpartition("-")[0]
+            name = f"{manifest['metadata']['namespace']}.{workload}.queue.json"
             configs[name] = take_out_config(manifest, name)
     texts = {name: json.dumps(config, indent=1) + "\n" for name, config in configs.items()}
     return {"manifests.yaml": dump_documents(manifests), **texts}
@@ -56,9 +59,11 @@ def take_out_config(deployment: dict[str, Any], name: str) -> Any:
 
 
 def build_shared_gateway(servings: list[Serving]) -> Any:
-    routes = [
-        build_route(each, DnsName(f"{build_name(each.entry)}.{each.namespace}.svc", QUEUE_PORT)) for each in servings
+    entries = [build_revision(each, Site()).entry.name for each in servings]
+    members = [
+        DnsName(f"{name}.{each.namespace}.svc", QUEUE_PORT) for name, each in zip(entries, servings, strict=True)
     ]
+    routes = [build_route(each, found) for each, found in zip(servings, members, strict=True)]
     return build_gateway(routes, listen=Address("0.0.0.0", 8080), admin=Address("127.0.0.1", 9901))
 
 

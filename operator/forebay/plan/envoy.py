@@ -109,8 +109,12 @@ def build_cluster(name: str, members: Members, *, protocol: str, **fields: Any) 
     if isinstance(members, EndpointFile):
         source = {"path_config_source": {"path": members.path}, "resource_api_version": "V3"}
         return {**cluster, "type": "EDS", "eds_cluster_config": {"service_name": name, "eds_config": source}}
-    kind = "STRICT_DNS" if isinstance(members, DnsName) else "STATIC"
-    return {**cluster, "type": kind, "load_assignment": build_assignment(name, [members])}
+    assignment = {"load_assignment": build_assignment(name, [members])}
+    if isinstance(members, DnsName):
+        # Instances that come and go are noticed within this and the 5 s that CoreDNS keeps an answer.
+        config = build_any("extensions.clusters.dns.v3.DnsCluster", dns_refresh_rate="1s")
+        return {**cluster, "cluster_type": {"name": "envoy.clusters.dns", "typed_config": config}, **assignment}
+    return {**cluster, "type": "STATIC", **assignment}
 
 
 def build_assignment(cluster: str, members: Iterable[Address | DnsName | InternalListener]) -> Json:

@@ -170,9 +170,9 @@ def _build_egress(upstream: Upstream) -> Json:
 
 
 def _build_clusters(workload: Workload, addresses: QueueAddresses) -> list[Json]:
-    limits = workload.limits
     queue = build_cluster(names.QUEUE_CLUSTER, InternalListener("work"), protocol="http1")
-    queue["circuit_breakers"] = build_limits(connections=limits.slots, pending=limits.depth)
+    # The live numbers stand over these, so that nobody's pods are started anew for another depth.
+    queue["circuit_breakers"] = build_limits(connections=1, pending=1)
     grpc = "http2" if workload.server is not Server.IMAGE else "downstream"
     return [
         queue,
@@ -183,7 +183,12 @@ def _build_clusters(workload: Workload, addresses: QueueAddresses) -> list[Json]
         build_cluster("model_metrics", addresses.model_metrics, protocol="http1"),
         build_cluster("admin", addresses.admin, protocol="http1"),
         *(
-            build_cluster(names.PREDICTOR_CLUSTER, upstream.members, protocol="downstream", lb_policy="LEAST_REQUEST")
+            build_cluster(
+                names.PREDICTOR_CLUSTER,
+                upstream.members,
+                protocol="downstream",
+                lb_policy="LEAST_REQUEST",
+            )
             for upstream in addresses.predictors
         ),
     ]

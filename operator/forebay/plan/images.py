@@ -10,7 +10,7 @@ class Images:
     """What runs in pods. `runtime` serves scripts and downloads models."""
 
     envoy: str = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
-    triton: str = "nvcr.io/nvidia/tritonserver:25.10-py3"
+    triton: str = "ghcr.io/forebay/triton:0.1.0"
     runtime: str = "ghcr.io/forebay/runtime:0.1.0"
 
     def of(self, workload: Workload) -> str:

@@ -1,68 +1,126 @@
 """A ModelDeployment's children as plain Kubernetes manifests, one per list entry, ready for server-side apply."""
 
 from forebay.plan import names
+from forebay.plan.autoscale import build_hpa_spec
 from forebay.plan.envoy import Json
 from forebay.plan.envoy_queue import build_runtime
-from forebay.plan.images import Images
-from forebay.plan.names import build_labels
-from forebay.plan.pods import build_name, build_pod_spec
+from forebay.plan.names import WORKLOAD_LABEL, build_labels, build_owner_labels
+from forebay.plan.network import build_network_policy_spec
+from forebay.plan.pods import build_prefix, build_queue_map_name, build_script_map_name
 from forebay.plan.resolve import Serving, Workload
+from forebay.plan.site import Site
+from forebay.plan.workloads import Planned, Revision, build_revision
+
+# Loading a model takes its time: what the startup probe allows, and scheduling.
+_PROGRESS_DEADLINE_S = 2400
 
 
-def build_manifests(serving: Serving, images: Images | None = None) -> list[Json]:
+def build_manifests(serving: Serving, site: Site | None = None, revision: Revision | None = None) -> list[Json]:
     """All children: what others refer to comes first."""
+    site = site or Site()
+    revision = revision or build_revision(serving, site)
     return [
-        manifest
-        for workload in serving.workloads
-        for manifest in (
-            *_build_config_maps(serving, workload),
-            _build_service(serving, workload),
-            _build_deployment(serving, workload, images or Images()),
-        )
+        _build_service_account(serving),
+        _build_gateway_name(serving, site),
+        *(
+            manifest
+            for planned in revision.workloads
+            for manifest in (
+                *_build_config_maps(serving, planned.workload),
+                _build_network_policy(serving, planned.workload, site),
+                _build_disruption_budget(serving, planned.workload),
+                _build_members(serving, planned),
+                _build_deployment(serving, planned),
+                *_build_autoscaler(serving, planned),
+            )
+        ),
     ]
+
+
+def _build_service_account(serving: Serving) -> Json:
+    return _build_object(serving, "v1", "ServiceAccount", serving.name) | {"automountServiceAccountToken": False}
+
+
+def _build_gateway_name(serving: Serving, site: Site) -> Json:
+    """http://NAME.NAMESPACE in the cluster is the gateway, which knows the model by that host."""
+    ports = [{"name": "http", "port": 80}]
+    spec = {"type": "ExternalName", "externalName": site.gateway_host, "ports": ports}
+    return _build_object(serving, "v1", "Service", serving.name) | {"spec": spec}
 
 
 def _build_config_maps(serving: Serving, workload: Workload) -> list[Json]:
     limits = workload.limits
     numbers = build_runtime(slots=limits.slots, depth=limits.depth)
-    maps = [_build_object(serving, workload, "v1", "ConfigMap", suffix="-queue") | {"data": numbers}]
+    maps = [_build_part(serving, workload, "v1", "ConfigMap", build_queue_map_name(workload)) | {"data": numbers}]
     if workload.script:
-        script = {names.SCRIPT_FILE: workload.script}
-        maps.append(_build_object(serving, workload, "v1", "ConfigMap", suffix="-script") | {"data": script})
+        script = {"data": {names.SCRIPT_FILE: workload.script}, "immutable": True}
+        maps.append(_build_part(serving, workload, "v1", "ConfigMap", build_script_map_name(workload)) | script)
     return maps
 
 
-def _build_service(serving: Serving, workload: Workload) -> Json:
+def _build_network_policy(serving: Serving, workload: Workload, site: Site) -> Json:
+    child = _build_part(serving, workload, "networking.k8s.io/v1", "NetworkPolicy", build_prefix(workload))
+    return child | {"spec": build_network_policy_spec(serving, workload, site)}
+
+
+def _build_disruption_budget(serving: Serving, workload: Workload) -> Json:
+    """One instance at a time, also when there is but one: a node can always be drained."""
+    spec = {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": build_labels(deployment=serving.name, role=workload.role)},
+    }
+    return _build_part(serving, workload, "policy/v1", "PodDisruptionBudget", build_prefix(workload)) | {"spec": spec}
+
+
+def _build_members(serving: Serving, planned: Planned) -> Json:
     """Headless: whoever calls chooses the instance, by its load."""
     spec = {
         "clusterIP": "None",
-        "selector": build_labels(deployment=serving.name, role=workload.role),
+        "selector": _build_selector(serving, planned),
         "ports": [{"name": "http", "port": names.QUEUE_PORT, "targetPort": "http"}],
     }
-    return _build_object(serving, workload, "v1", "Service") | {"spec": spec}
+    return _build_workload_part(serving, planned, "v1", "Service") | {"spec": spec}
 
 
-def _build_deployment(serving: Serving, workload: Workload, images: Images) -> Json:
-    labels = build_labels(deployment=serving.name, role=workload.role)
+def _build_deployment(serving: Serving, planned: Planned) -> Json:
+    scaling = planned.workload.scaling
     spec = {
-        "replicas": workload.replicas,
-        "selector": {"matchLabels": labels},
-        "template": {
-            "metadata": {"labels": {**serving.labels, **labels}},
-            "spec": build_pod_spec(serving, workload, images),
-        },
+        # What a HorizontalPodAutoscaler owns is not written.
+        **({} if scaling.automatic else {"replicas": scaling.least}),
+        "revisionHistoryLimit": 0,
+        "progressDeadlineSeconds": _PROGRESS_DEADLINE_S,
+        "selector": {"matchLabels": _build_selector(serving, planned)},
+        "template": planned.template,
     }
-    return _build_object(serving, workload, "apps/v1", "Deployment") | {"spec": spec}
+    return _build_workload_part(serving, planned, "apps/v1", "Deployment") | {"spec": spec}
 
 
-def _build_object(serving: Serving, workload: Workload, api_version: str, kind: str, *, suffix: str = "") -> Json:
-    labels = build_labels(deployment=serving.name, role=workload.role)
-    return {
-        "apiVersion": api_version,
-        "kind": kind,
-        "metadata": {
-            "name": build_name(workload) + suffix,
-            "namespace": serving.namespace,
-            "labels": {**serving.labels, **labels},
-        },
-    }
+def _build_autoscaler(serving: Serving, planned: Planned) -> list[Json]:
+    scaling = planned.workload.scaling
+    if not scaling.automatic:
+        return []
+    child = _build_workload_part(serving, planned, "autoscaling/v2", "HorizontalPodAutoscaler")
+    return [child | {"spec": build_hpa_spec(scaling, target=planned.name)}]
+
+
+def _build_selector(serving: Serving, planned: Planned) -> dict[str, str]:
+    return build_labels(deployment=serving.name, role=planned.role) | {WORKLOAD_LABEL: planned.name}
+
+
+def _build_workload_part(serving: Serving, planned: Planned, api_version: str, kind: str) -> Json:
+    child = _build_object(serving, api_version, kind, planned.name)
+    child["metadata"]["labels"] |= _build_selector(serving, planned)
+    return child
+
+
+def _build_part(serving: Serving, workload: Workload, api_version: str, kind: str, name: str) -> Json:
+    child = _build_object(serving, api_version, kind, name)
+    child["metadata"]["labels"] |= build_labels(deployment=serving.name, role=workload.role)
+    return child
+
+
+def _build_object(serving: Serving, api_version: str, kind: str, name: str) -> Json:
+    labels = {**serving.labels, **build_owner_labels(deployment=serving.name)}
+    metadata = {"name": name, "namespace": serving.namespace, "labels": labels}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata}

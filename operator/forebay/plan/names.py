@@ -1,6 +1,9 @@
 """Every name and port that more than one place must agree on."""
 
+import hashlib
+import json
 from enum import StrEnum
+from typing import Any
 
 
 class Role(StrEnum):
@@ -34,6 +37,9 @@ REASON_HEADER = "x-forebay-reason"
 RETRY_HEADER = "x-forebay-retry"
 DEPLOYMENT_HEADER = "forebay-deployment"
 
+# Labels.
+WORKLOAD_LABEL = "forebay.dev/workload"
+
 # Paths in a pod.
 MODEL_DIR = "/mnt/model"
 MODEL_FILES = f"{MODEL_DIR}/files"
@@ -47,16 +53,26 @@ DEPTH_KEY = f"circuit_breakers.{QUEUE_CLUSTER}.default.max_pending_requests"
 SLOTS_KEY = f"circuit_breakers.{QUEUE_CLUSTER}.default.max_connections"
 
 
-def build_labels(*, deployment: str, role: Role) -> dict[str, str]:
-    """Labels by which the pods of one workload are found."""
+def build_owner_labels(*, deployment: str) -> dict[str, str]:
+    """Labels of everything that is made for a ModelDeployment."""
     return {
         "app.kubernetes.io/name": "forebay",
         "app.kubernetes.io/instance": deployment,
-        "app.kubernetes.io/component": str(role),
         "app.kubernetes.io/managed-by": "forebay",
     }
+
+
+def build_labels(*, deployment: str, role: Role) -> dict[str, str]:
+    """Labels of everything that is made for the predictor, or for the transformer."""
+    return {**build_owner_labels(deployment=deployment), "app.kubernetes.io/component": str(role)}
 
 
 def build_route_name(*, namespace: str, deployment: str) -> str:
     """The name of a ModelDeployment's route and cluster in the gateway."""
     return f"{namespace}/{deployment}"
+
+
+def digest(content: Any) -> str:
+    """Eight hexadecimal digits that name a content."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

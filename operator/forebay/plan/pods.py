@@ -1,15 +1,18 @@
 """The pod template of a workload: the model server on loopback, the queue in front of it, the download before it."""
 
 import json
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from forebay.plan import names
 from forebay.plan.envoy import Address, DnsName, Json, Upstream
 from forebay.plan.envoy_queue import QueueAddresses, build_queue
-from forebay.plan.images import Images
-from forebay.plan.names import Role
-from forebay.plan.resolve import Server, Serving, Workload
+from forebay.plan.merge import merge
+from forebay.plan.names import Role, build_labels, digest
+from forebay.plan.resolve import Server, Workload
 from forebay.plan.servers import ServerAddresses, build_server_args
+from forebay.plan.site import Site
 
 _LOOPBACK = "127.0.0.1"
 _RESTRICTED = {
@@ -17,58 +20,112 @@ _RESTRICTED = {
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
 }
-# A large model may take this long to load before the pod counts as failed: 5 s x 360.
-_STARTUP_PERIOD_S = 5
-_STARTUP_FAILURES = 360
+# A large model may take this long to load before the pod counts as failed: 1 s x 1,800.
+_STARTUP_PERIOD_S = 1
+_STARTUP_FAILURES = 1800
 
 
-def build_pod_spec(serving: Serving, workload: Workload, images: Images) -> Json:
-    """The spec of a workload's pods. Its names are those of `build_names`."""
-    queue = _build_queue_container(serving, workload, images)
-    downloads = [_build_download(workload, images)] if workload.model.uri else []
+# How long callers may still find a pod that was told to stop: the gateway hears of it at once, a transformer by DNS.
+_SETTLE_S = {Role.PREDICTOR: 8, Role.TRANSFORMER: 3}
+_STOPPING_S = 20
+# A predictor's instances may come and go while a transformer lives: it tries as many as retries allow.
+_MANY = 1000
+
+
+def build_pod_template(workload: Workload, site: Site, *, predictors: Sequence[DnsName]) -> Json:
+    """The template of a workload's pods, the user's own merged over it. A transformer calls `predictors`."""
+    patch = workload.pod_patch
+    ours = build_labels(deployment=workload.deployment, role=workload.role)
+    metadata: Json = {"labels": {**patch.labels, **ours}}
+    if patch.annotations:
+        metadata["annotations"] = dict(patch.annotations)
+    return {"metadata": metadata, "spec": merge(_build_spec(workload, site, predictors), patch.spec)}
+
+
+def _build_spec(workload: Workload, site: Site, predictors: Sequence[DnsName]) -> Json:
+    downloads = [_build_download(workload, site)] if workload.model.uri else []
+    queue = _build_queue_container(workload, site, predictors)
     return {
+        "serviceAccountName": workload.deployment,
         "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "runAsGroup": 1000,
+            "fsGroup": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         # The queue is a native sidecar: it starts before the model and outlives it.
         "initContainers": [*downloads, queue],
-        "containers": [_build_server_container(workload, images)],
+        "containers": [_build_server_container(workload, site)],
         "volumes": _build_volumes(workload),
-        "terminationGracePeriodSeconds": int(workload.limits.timeout_s) + 30,
+        "terminationGracePeriodSeconds": _drain_s(workload) + _STOPPING_S,
     }
 
 
-def _build_server_container(workload: Workload, images: Images) -> Json:
+def _build_server_container(workload: Workload, site: Site) -> Json:
     program = {Server.TRITON: ["tritonserver"], Server.SCRIPT: ["python", "-m", "forebay.serving"]}
     command = {"command": program[workload.server]} if workload.server in program else {}
+    env = [{"name": name, "value": value} for name, value in workload.env.items()]
+    env += [{"name": name, "valueFrom": source} for name, source in workload.env_from.items()]
     return {
-        "name": str(workload.role),
-        "image": images.of(workload),
+        **_build_container(str(workload.role), site.images.of(workload), site),
         **command,
         "args": build_server_args(workload, _build_server_addresses(workload)),
-        "env": [{"name": name, "value": value} for name, value in workload.env.items()],
+        **({"env": env} if env else {}),
         "resources": _build_resources(workload),
-        "securityContext": _RESTRICTED,
-        "startupProbe": _build_probe(period_s=_STARTUP_PERIOD_S, failures=_STARTUP_FAILURES),
-        "readinessProbe": _build_probe(period_s=2, failures=3),
+        "startupProbe": _build_probe("ready", period_s=_STARTUP_PERIOD_S, failures=_STARTUP_FAILURES),
+        "readinessProbe": _build_probe("ready", period_s=2, failures=3),
+        "livenessProbe": _build_probe("live", period_s=10, failures=6),
+        "lifecycle": {"preStop": _build_drain(workload)},
         "volumeMounts": _build_mounts(workload),
     }
 
 
-def _build_probe(*, period_s: int, failures: int) -> Json:
+def _build_container(name: str, image: str, site: Site) -> Json:
+    """What all containers share. Where one ends without a word, its last lines stand in the pod's status."""
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": site.pull_policy,
+        "securityContext": _RESTRICTED,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _build_probe(what: str, *, period_s: int, failures: int) -> Json:
     """Through the queue: the model server listens on loopback, where the kubelet can't ask."""
     return {
-        "httpGet": {"path": "/v2/health/ready", "port": names.QUEUE_PORT},
+        "httpGet": {"path": f"/v2/health/{what}", "port": names.QUEUE_PORT},
         "periodSeconds": period_s,
         "failureThreshold": failures,
         "timeoutSeconds": 2,
     }
 
 
-def _build_queue_container(serving: Serving, workload: Workload, images: Images) -> Json:
-    config = build_queue(workload, _build_queue_addresses(serving, workload))
+def _build_drain(workload: Workload) -> Json:
+    """Keep the model server until callers have let go of the pod and its queue is empty; an image can only wait."""
+    settle = _SETTLE_S[workload.role]
+    options = [f"--admin={_LOOPBACK}:{names.ADMIN_PORT}", f"--settle={settle}", f"--timeout={_drain_s(workload)}"]
+    match workload.server:
+        case Server.TRITON:
+            return {"exec": {"command": ["python3", "/opt/forebay/drain.py", *options]}}
+        case Server.SCRIPT:
+            return {"exec": {"command": ["python", "-m", "forebay.serving.drain", *options]}}
+        case Server.IMAGE:
+            return {"sleep": {"seconds": _drain_s(workload)}}
+
+
+def _drain_s(workload: Workload) -> int:
+    """How long a pod that was told to stop may still work: whatever was let in is answered by then."""
+    return _SETTLE_S[workload.role] + math.ceil(workload.limits.timeout_s)
+
+
+def _build_queue_container(workload: Workload, site: Site, predictors: Sequence[DnsName]) -> Json:
+    config = build_queue(workload, _build_queue_addresses(workload, predictors))
     return {
-        "name": "queue",
-        "image": images.envoy,
+        **_build_container("queue", site.images.envoy, site),
         "restartPolicy": "Always",
         # The config is inline, so that a pod explains itself.
         "args": ["--concurrency", "1", "--disable-hot-restart", "--config-yaml", json.dumps(config)],
@@ -77,18 +134,16 @@ def _build_queue_container(serving: Serving, workload: Workload, images: Images)
             {"name": "metrics", "containerPort": names.METRICS_PORT},
         ],
         "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
-        "securityContext": _RESTRICTED,
         "startupProbe": {"tcpSocket": {"port": names.QUEUE_PORT}, "periodSeconds": 1, "failureThreshold": 60},
         "volumeMounts": [{"name": "runtime", "mountPath": names.RUNTIME_DIR, "readOnly": True}],
     }
 
 
-def _build_download(workload: Workload, images: Images) -> Json:
+def _build_download(workload: Workload, site: Site) -> Json:
     layout = "triton" if workload.server is Server.TRITON else "plain"
     secret = workload.model.secret_name
     return {
-        "name": "download",
-        "image": images.runtime,
+        **_build_container("download", site.images.runtime, site),
         "command": ["python", "-m", "forebay.serving.storage"],
         "args": [
             f"--uri={workload.model.uri}",
@@ -96,9 +151,9 @@ def _build_download(workload: Workload, images: Images) -> Json:
             f"--layout={layout}",
             f"--name={workload.served_model}",
         ],
-        "envFrom": [{"secretRef": {"name": secret}}] if secret else [],
-        "securityContext": _RESTRICTED,
-        "volumeMounts": [{"name": "model", "mountPath": names.MODEL_DIR}],
+        **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
+        "volumeMounts": [{"name": "model", "mountPath": names.MODEL_DIR}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
     }
 
 
@@ -112,16 +167,15 @@ def _build_resources(workload: Workload) -> Json:
 
 
 def _build_volumes(workload: Workload) -> list[Json]:
-    prefix = build_name(workload)
     volumes: list[dict[str, Any]] = [
-        {"name": "runtime", "configMap": {"name": f"{prefix}-queue"}},
+        {"name": "runtime", "configMap": {"name": build_queue_map_name(workload)}},
         {"name": "tmp", "emptyDir": {}},
         {"name": "shm", "emptyDir": {"medium": "Memory"}},
     ]
     if workload.model.uri:
         volumes.append({"name": "model", "emptyDir": {}})
     if workload.script:
-        volumes.append({"name": "script", "configMap": {"name": f"{prefix}-script"}})
+        volumes.append({"name": "script", "configMap": {"name": build_script_map_name(workload)}})
     return volumes
 
 
@@ -137,9 +191,19 @@ def _build_mounts(workload: Workload) -> list[Json]:
     return mounts
 
 
-def build_name(workload: Workload) -> str:
-    """The name of a workload's Deployment and Service, and the beginning of its ConfigMaps'."""
+def build_prefix(workload: Workload) -> str:
+    """The name of what all revisions of a workload share, and the beginning of all names."""
     return f"{workload.deployment}-{workload.role}"
+
+
+def build_queue_map_name(workload: Workload) -> str:
+    """The ConfigMap with the live numbers of the queue."""
+    return f"{build_prefix(workload)}-queue"
+
+
+def build_script_map_name(workload: Workload) -> str:
+    """The ConfigMap with the script: named by its content, so that pods never change under their own feet."""
+    return f"{build_prefix(workload)}-script-{digest(workload.script)}"
 
 
 def _build_server_addresses(workload: Workload) -> ServerAddresses:
@@ -153,11 +217,9 @@ def _build_server_addresses(workload: Workload) -> ServerAddresses:
     )
 
 
-def _build_queue_addresses(serving: Serving, workload: Workload) -> QueueAddresses:
+def _build_queue_addresses(workload: Workload, predictors: Sequence[DnsName]) -> QueueAddresses:
     http_port = workload.image_port if workload.server is Server.IMAGE else names.MODEL_HTTP_PORT
     triton = workload.server is Server.TRITON
-    members = DnsName(f"{build_name(serving.predictor)}.{serving.namespace}.svc", names.QUEUE_PORT)
-    predictor = Upstream(members, serving.predictor.replicas)
     return QueueAddresses(
         front=Address("0.0.0.0", names.QUEUE_PORT),  # noqa: S104  (the one port that is open to others)
         metrics=Address("0.0.0.0", names.METRICS_PORT),  # noqa: S104
@@ -166,6 +228,6 @@ def _build_queue_addresses(serving: Serving, workload: Workload) -> QueueAddress
         model_grpc=Address(_LOOPBACK, names.MODEL_GRPC_PORT if workload.server is not Server.IMAGE else http_port),
         model_metrics=Address(_LOOPBACK, names.MODEL_METRICS_PORT if triton else http_port),
         egress=Address(_LOOPBACK, names.EGRESS_PORT),
-        predictors=(predictor,) if workload.role is Role.TRANSFORMER else (),
+        predictors=[Upstream(members, _MANY) for members in predictors],
         runtime_dir=names.RUNTIME_DIR,
     )

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from forebay.api import Component, Custom, ModelDeployment, Queue, Transformer
+from forebay.api.access import Access as AccessSpec
 from forebay.plan.depth import derive_depth
 from forebay.plan.names import MODEL_HTTP_PORT, Role
 from forebay.plan.units import parse_duration_s
+
+Json = dict[str, Any]
 
 
 class Server(StrEnum):
@@ -47,13 +51,56 @@ class ServerResources:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """How many instances run: between `least` and `most`. Without metrics to follow both are the same."""
+
+    least: int
+    most: int
+    cpu_pct: int = 0
+    memory_pct: int = 0
+    metrics: tuple[Json, ...] = ()
+    behavior: Json = field(default_factory=dict)
+
+    @property
+    def automatic(self) -> bool:
+        """Whether a HorizontalPodAutoscaler decides."""
+        return bool(self.cpu_pct or self.memory_pct or self.metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodPatch:
+    """What the user adds to the pods, less the plain variables and arguments of the model server's container."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    spec: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateLimit:
+    """Requests that are let in in a time; `requests` 0 is no limit."""
+
+    requests: int = 0
+    per_s: float = 1.0
+    by_client: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Who may call. An empty `secret_name` is everybody."""
+
+    secret_name: str = ""
+    rate_limit: RateLimit = field(default_factory=RateLimit)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """Instances of one kind: what runs in each, and the queue in front of it."""
 
     namespace: str
     deployment: str
     role: Role
-    replicas: int
+    scaling: Scaling
     server: Server
     served_model: str
     script: str
@@ -63,8 +110,15 @@ class Workload:
     model: ModelFiles
     resources: ServerResources
     env: Mapping[str, str]
+    env_from: Mapping[str, Json]
     args: tuple[str, ...]
+    pod_patch: PodPatch
     limits: QueueLimits
+
+    @property
+    def replicas(self) -> int:
+        """How many instances run when nothing is scaled."""
+        return self.scaling.least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +130,7 @@ class Serving:
     labels: Mapping[str, str] = field(default_factory=dict)
     predictor: Workload
     transformers: tuple[Workload, ...]
+    access: Access = field(default_factory=Access)
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
@@ -98,6 +153,7 @@ def resolve(md: ModelDeployment) -> Serving:
         labels=md.metadata.labels,
         predictor=_resolve_workload(md, Role.PREDICTOR, predictor, custom=predictor.custom, served_model=served_model),
         transformers=() if transformer is None else (_resolve_transformer(md, transformer, served_model),),
+        access=resolve_access(md.spec.access),
     )
 
 
@@ -109,12 +165,13 @@ def _resolve_workload(
     md: ModelDeployment, role: Role, component: Component, *, custom: Custom | None, served_model: str
 ) -> Workload:
     patches = [c for c in component.pod_template.spec.containers if c.name == role]
+    variables = [variable for patch in patches for variable in patch.env]
     model = md.spec.model if role is Role.PREDICTOR else None
     return Workload(
         namespace=md.metadata.namespace,
         deployment=md.metadata.name,
         role=role,
-        replicas=component.replicas,
+        scaling=_resolve_scaling(component),
         server=_server_of(custom),
         served_model=served_model,
         script=(custom and custom.script) or "",
@@ -126,9 +183,46 @@ def _resolve_workload(
             secret_name=model.credentials.secret_name if model and model.credentials else "",
         ),
         resources=_resolve_resources(component),
-        env={variable.name: variable.value for patch in patches for variable in patch.env},
+        env={variable.name: variable.value for variable in variables if variable.value_from is None},
+        env_from={each.name: each.value_from for each in variables if each.value_from is not None},
         args=tuple(argument for patch in patches for argument in patch.args),
+        pod_patch=_resolve_pod_patch(component, role),
         limits=_resolve_queue(md.spec.queue, slots=component.concurrency),
+    )
+
+
+def _resolve_scaling(component: Component) -> Scaling:
+    auto = component.autoscaling
+    if auto is None:
+        return Scaling(least=component.replicas, most=component.replicas)
+    return Scaling(
+        least=auto.min,
+        most=auto.max,
+        cpu_pct=auto.target.cpu or 0,
+        memory_pct=auto.target.memory or 0,
+        metrics=tuple(auto.metrics),
+        behavior=auto.behavior or {},
+    )
+
+
+def _resolve_pod_patch(component: Component, role: Role) -> PodPatch:
+    template = component.pod_template
+    spec = template.spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+    for container in spec.get("containers", []):
+        if container["name"] == role:
+            container.pop("env", None)
+            container.pop("args", None)
+    return PodPatch(labels=template.metadata.labels, annotations=template.metadata.annotations, spec=spec)
+
+
+def resolve_access(access: AccessSpec) -> Access:
+    """Decide who may call."""
+    limit = access.rate_limit
+    return Access(
+        secret_name=access.api_keys.secret_name if access.api_keys else "",
+        rate_limit=RateLimit(requests=limit.requests, per_s=parse_duration_s(limit.per), by_client=limit.by == "client")
+        if limit
+        else RateLimit(),
     )
 
 

@@ -129,7 +129,7 @@ def test_slots_and_depth_are_the_circuit_breaker_and_its_live_numbers():
     config = queue(TRITON.replace("{timeout: 2s}", "{depth: 5}"))
     (cluster,) = [each for each in config["static_resources"]["clusters"] if each["name"] == "queue"]
     threshold = cluster["circuit_breakers"]["thresholds"][0]
-    assert (threshold["max_connections"], threshold["max_pending_requests"]) == (8, 5)
+    assert (threshold["max_connections"], threshold["max_pending_requests"]) == (1, 1)
     assert build_runtime(slots=8, depth=5) == {SLOTS_KEY: "8", DEPTH_KEY: "5"}
     assert config["layered_runtime"]["layers"][0]["disk_layer"]["symlink_root"] == "/runtime/..data"
 

@@ -9,9 +9,10 @@ from forebay.api import ModelDeployment
 from forebay.api.load import load_text
 from forebay.plan import names
 from forebay.plan.cluster import check_reachable
-from forebay.plan.images import Images
-from forebay.plan.pods import build_pod_spec
+from forebay.plan.merge import merge
+from forebay.plan.pods import build_pod_template
 from forebay.plan.resolve import resolve
+from forebay.plan.site import Site
 from forebay.serving.storage.__main__ import repository_beside
 
 MANIFEST = """
@@ -31,7 +32,7 @@ def load(uri: str = "s3://models/digits", predictor: str = "{triton: {}}") -> Mo
 @pytest.mark.parametrize("predictor", ["{triton: {}}", SCRIPT])
 def test_the_server_reads_what_the_download_wrote(predictor: str) -> None:
     serving = resolve(load(predictor=predictor))
-    spec = build_pod_spec(serving, serving.predictor, Images())
+    spec = build_pod_template(serving.predictor, Site(), predictors=())["spec"]
     to = next(arg for arg in spec["initContainers"][0]["args"] if arg.startswith("--to="))
     files = Path(to.removeprefix("--to="))
     served = repository_beside(files) if serving.predictor.server == "triton" else files
@@ -49,3 +50,66 @@ def test_pods_cannot_read_this_machine() -> None:
     no_model = safe_load(MANIFEST.format(uri="x", predictor=SCRIPT))
     del no_model["spec"]["model"]
     assert check_reachable(resolve(ModelDeployment.model_validate(no_model))) == ""
+
+
+PATCHED = """
+  custom: {script: "class A:\\n  def predict(self, i): return i\\n"}
+  podTemplate:
+    metadata: {labels: {team: vision}, annotations: {note: hello}}
+    spec:
+      nodeSelector: {gpu: a100}
+      tolerations: [{key: nvidia.com/gpu, operator: Exists}]
+      runtimeClassName: nvidia
+      priorityClassName: high
+      serviceAccountName: models
+      topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]
+      volumes:
+      - {name: data, persistentVolumeClaim: {claimName: data}}
+      - {name: tmp, emptyDir: {sizeLimit: 1Gi}}
+      initContainers: [{name: queue, resources: {requests: {cpu: 500m}}}]
+      containers:
+      - name: predictor
+        env: [{name: A, value: "1"}, {name: B, valueFrom: {secretKeyRef: {name: s, key: k}}}]
+        args: [--verbose]
+        volumeMounts: [{name: data, mountPath: /data}]
+        resources: {limits: {ephemeral-storage: 1Gi}}
+      - {name: mine, image: example.com/mine:1}
+"""
+
+
+def test_a_pod_template_is_merged_as_kubectl_patches() -> None:
+    predictor = safe_load("predictor:" + PATCHED)["predictor"]
+    made = safe_load(MANIFEST.format(uri="s3://models/digits", predictor="x"))
+    made["spec"]["predictor"] = predictor
+    serving = resolve(ModelDeployment.model_validate(made))
+    template = build_pod_template(serving.predictor, Site(), predictors=())
+    assert template["metadata"]["labels"]["team"] == "vision"
+    assert template["metadata"]["labels"]["app.kubernetes.io/instance"] == "digits"
+    assert template["metadata"]["annotations"] == {"note": "hello"}
+    spec = template["spec"]
+    assert spec["nodeSelector"] == {"gpu": "a100"}
+    assert spec["serviceAccountName"] == "models"
+    assert spec["securityContext"]["runAsNonRoot"]
+    volumes = {each["name"]: each for each in spec["volumes"]}
+    assert volumes["tmp"] == {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}
+    assert volumes["data"]["persistentVolumeClaim"] == {"claimName": "data"}
+    (queue,) = (each for each in spec["initContainers"] if each["name"] == "queue")
+    assert queue["resources"]["requests"] == {"cpu": "500m", "memory": "64Mi"}
+    assert queue["restartPolicy"] == "Always"
+    server, mine = spec["containers"]
+    assert mine == {"name": "mine", "image": "example.com/mine:1"}
+    assert server["command"] == ["python", "-m", "forebay.serving"]
+    assert server["args"][-1] == "--verbose"
+    assert server["env"] == [
+        {"name": "A", "value": "1"},
+        {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+    ]
+    assert {"name": "data", "mountPath": "/data"} in server["volumeMounts"]
+    assert server["resources"]["limits"] == {"memory": "1Gi", "ephemeral-storage": "1Gi"}
+
+
+def test_a_source_takes_the_place_of_another() -> None:
+    base = {"volumes": [{"name": "tmp", "emptyDir": {}}], "keep": 1, "drop": 2}
+    patch = {"volumes": [{"name": "tmp", "hostPath": {"path": "/x"}}], "drop": None}
+    assert merge(base, patch) == {"volumes": [{"name": "tmp", "hostPath": {"path": "/x"}}], "keep": 1}
+    assert base["volumes"] == [{"name": "tmp", "emptyDir": {}}]
