@@ -1,5 +1,7 @@
 """The API: pydantic models, from which the CRDs are generated."""
 
+from forebay.api.access import Access, ApiKeys, RateLimit
+from forebay.api.autoscaling import Autoscaling, Target
 from forebay.api.base import GROUP, VERSION, Kind, Metadata, Model, Rule
 from forebay.api.model_deployment import (
     Component,
@@ -9,16 +11,18 @@ from forebay.api.model_deployment import (
     ModelDeployment,
     ModelDeploymentSpec,
     ModelSource,
-    PodTemplate,
     Predictor,
     Queue,
     Resources,
     Transformer,
     Triton,
 )
+from forebay.api.pod_template import ContainerPatch, EnvVar, PodPatchMetadata, PodPatchSpec, PodTemplate
+from forebay.api.status import ComponentStatus, Condition, ModelDeploymentStatus, ModelState, Traffic
 
 __all__ = [
-    "GROUP", "VERSION", "Component", "Credentials", "Custom", "Gpu", "Kind", "Metadata", "Model", "ModelDeployment",
-    "ModelDeploymentSpec", "ModelSource", "PodTemplate", "Predictor", "Queue", "Resources", "Rule", "Transformer",
-    "Triton",
+    "GROUP", "VERSION", "Access", "ApiKeys", "Autoscaling", "Component", "ComponentStatus", "Condition",
+    "ContainerPatch", "Credentials", "Custom", "EnvVar", "Gpu", "Kind", "Metadata", "Model", "ModelDeployment",
+    "ModelDeploymentSpec", "ModelDeploymentStatus", "ModelSource", "ModelState", "PodPatchMetadata", "PodPatchSpec",
+    "PodTemplate", "Predictor", "Queue", "RateLimit", "Resources", "Rule", "Target", "Traffic", "Transformer", "Triton",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forebay.api.base import GROUP, VERSION, Kind
+from forebay.api.base import GROUP, PRESERVE, VERSION, Kind, Model
 
 # What a structural schema takes over as it stands; the rest (title, examples, additionalProperties: false) is dropped.
 KEPT = (
@@ -22,16 +22,33 @@ KEPT = (
     "maxProperties",
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
+    PRESERVE,
     "x-kubernetes-validations",
 )
 
 # All that a CRD may say of metadata: its name, so that a rule's fieldPath can lead there. 253 is Kubernetes' own limit.
 METADATA = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}}
 
+UNSEEN = {
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "Unknown",
+            "reason": "Pending",
+            "message": "The operator has not looked at this object yet. Is it running? kubectl get pods -A "
+            "-l app.kubernetes.io/name=forebay,app.kubernetes.io/component=operator",
+            "lastTransitionTime": "1970-01-01T00:00:00Z",
+        }
+    ]
+}
+
 
 def build_crd(kind: type[Kind]) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind."""
-    columns = [{"name": name, "type": type_, "jsonPath": path} for name, type_, path in kind.columns]
+    columns = [
+        {"name": name, "type": type_, "jsonPath": path} | ({"priority": 1} if wide else {})
+        for name, type_, path, wide in kind.columns
+    ]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -56,6 +73,7 @@ def build_crd(kind: type[Kind]) -> dict[str, Any]:
                         *columns,
                         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
                     ],
+                    "subresources": build_subresources(kind),
                     "schema": {"openAPIV3Schema": build_root_schema(kind)},
                 }
             ],
@@ -65,13 +83,33 @@ def build_crd(kind: type[Kind]) -> dict[str, Any]:
 
 def build_root_schema(kind: type[Kind]) -> dict[str, Any]:
     """The structural schema of a kind. Its type and metadata are Kubernetes' own, and validated by it."""
-    generated = kind.model_json_schema(by_alias=True)
-    schema = build_schema(generated, generated.get("$defs", {}))
+    schema = build_model_schema(kind)
     schema["properties"]["apiVersion"] = {"type": "string", "description": "The API's group and version."}
     schema["properties"]["kind"] = {"type": "string", "description": "The kind."}
     schema["properties"]["metadata"] = dict(METADATA)
     schema["required"] = ["spec"]
+    if kind.status_model:
+        # Until the operator has seen an object nobody is to take it for done: kubectl wait and GitOps tools look here.
+        schema["properties"]["status"] = build_model_schema(kind.status_model) | {"default": UNSEEN}
     return schema
+
+
+def build_model_schema(model: type[Model]) -> dict[str, Any]:
+    """The structural schema of a model."""
+    generated = model.model_json_schema(by_alias=True)
+    return build_schema(generated, generated.get("$defs", {}))
+
+
+def build_subresources(kind: type[Kind]) -> dict[str, Any]:
+    """The subresources of a kind: its status, and what `kubectl scale` needs."""
+    made: dict[str, Any] = {"status": {}} if kind.status_model else {}
+    if kind.scale:
+        made["scale"] = {
+            "specReplicasPath": kind.scale.spec,
+            "statusReplicasPath": kind.scale.status,
+            "labelSelectorPath": kind.scale.selector,
+        }
+    return made
 
 
 def build_schema(node: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,8 +134,10 @@ def build_schema(node: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, 
     if "items" in node:
         schema["items"] = build_schema(node["items"], defs)
         schema.setdefault("x-kubernetes-list-type", "atomic")
-    if isinstance(node.get("additionalProperties"), Mapping):
-        schema["additionalProperties"] = build_schema(node["additionalProperties"], defs)
+    # A map's keys can't be held to a pattern by a structural schema: that is a rule's work.
+    values = next(iter(node.get("patternProperties", {}).values()), node.get("additionalProperties"))
+    if isinstance(values, Mapping) and PRESERVE not in schema:
+        schema["additionalProperties"] = build_schema(values, defs)
     return schema
 
 

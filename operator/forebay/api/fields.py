@@ -7,22 +7,9 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from forebay.api.advice import find_advice
 from forebay.api.base import Form, Model
 from forebay.api.rules import Path, child_models
-
-# What users of Kubernetes, KServe and Seldon write, and what it is called here.
-ADVICE = {
-    "storageUri": "write model: {uri: ...} under spec",
-    "modelUri": "write model: {uri: ...} under spec",
-    "containerConcurrency": "here it is called concurrency",
-    "minReplicas": "write replicas",
-    "maxReplicas": "write replicas",
-    "requests": "write cpu, memory and gpu directly under resources; memory is the limit as well",
-    "limits": "write cpu, memory and gpu directly under resources; memory is the limit as well",
-    "nvidia.com/gpu": "write gpu: {count: 1}",
-    "valueFrom": "only plain values are taken: write value",
-    "command": "the command is Forebay's; what you add goes into args",
-}
 
 
 def show_path(path: Path) -> str:
@@ -76,10 +63,23 @@ def _forms_in(annotation: Any) -> Iterator[Form]:
         yield from _forms_in(argument)
 
 
+@cache
+def maps_of(model: type[Model]) -> frozenset[str]:
+    """The fields that are maps of names and texts."""
+    return frozenset(name for name, field in fields_of(model).items() if _is_map(field.annotation))
+
+
+def _is_map(annotation: Any) -> bool:
+    return get_origin(annotation) is dict and get_args(annotation)[1] is not Any
+
+
 def drop_nothing(model: type[Model], data: dict[str, Any]) -> None:
     """Leave out, in place, fields with nothing after their name (`transformer:`), as the apiserver does."""
     for name in [name for name, value in data.items() if value is None and name in fields_of(model)]:
         del data[name]
+    for name in maps_of(model) & data.keys():
+        if isinstance(data[name], dict):
+            data[name] = {key: value for key, value in data[name].items() if value is not None}
     for name, child in child_models(model).items():
         below = data.get(name)
         for item in below if isinstance(below, list) else [below]:
@@ -115,11 +115,12 @@ def meant_here(kind: type[Model], path: Path) -> str | None:
 def advise_unknown(kind: type[Model], path: Path) -> str:
     """What to do about a field that doesn't exist."""
     name = str(path[-1])
+    advice = find_advice(path)
+    if advice:
+        return advice
     near = meant_here(kind, path)
     if near is not None:
         return f"did you mean {near}?"
-    if name in ADVICE:
-        return ADVICE[name]
     elsewhere = places_of(kind, name, path)
     if elsewhere:
         return f"it belongs in {' or '.join(elsewhere)}"

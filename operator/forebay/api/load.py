@@ -102,6 +102,9 @@ class _Reading:
 
     def _read_object(self, kind: type[ModelDeployment], node: Node, at: FieldPath) -> None:
         data = plain(node)
+        if kind.status_model:
+            # `kubectl get -o yaml` prints it; the apiserver takes it from the operator alone.
+            data.pop("status", None)
         drop_nothing(kind, data)
         script_files = find_script_files(data, self.folder)
         unresolved = list(resolve_references(kind, data, self.folder))

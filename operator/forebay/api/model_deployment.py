@@ -2,16 +2,13 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PrivateAttr, StringConstraints
+from pydantic import Field, PrivateAttr
 
-from forebay.api.base import Cpu, Duration, Form, Kind, Memory, Model, Name, NamedList, Rule
-
-EnvName = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$"),
-    Form("letters, digits, `_`, `.` and `-`, with no digit in front"),
-]
-Argument = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+from forebay.api.access import Access
+from forebay.api.autoscaling import Autoscaling
+from forebay.api.base import Column, Cpu, Duration, Form, Kind, Memory, Model, Name, Rule, Scale
+from forebay.api.pod_template import PodTemplate
+from forebay.api.status import ModelDeploymentStatus
 
 
 class Credentials(Model):
@@ -63,43 +60,6 @@ class Resources(Model):
     cpu: Cpu = Field(default="1", description='CPU requested, in cores: "2" or "500m".')
     memory: Memory = Field(default="1Gi", description='Memory requested, and the limit: "4Gi".')
     gpu: Gpu | None = Field(default=None, description="GPUs; none when left out.")
-
-
-class EnvVar(Model):
-    """An environment variable of a container."""
-
-    name: EnvName = Field(description="Name of the variable.")
-    # repr=False: what may hold a secret is shown nowhere, neither in a log nor in a message about a bad manifest.
-    value: str = Field(default="", max_length=32768, repr=False, description="Its value.")
-
-
-class ContainerPatch(Model):
-    """What is added to one of Forebay's containers."""
-
-    name: Name = Field(description="The container: `predictor` or `transformer`.")
-    env: NamedList[EnvVar] = Field(
-        default=[], max_length=256, description="Environment variables, added to Forebay's own or put in their place."
-    )
-    args: list[Argument] = Field(
-        default=[],
-        max_length=256,
-        repr=False,
-        description="Arguments, added after Forebay's own, such as Triton's --log-verbose=1.",
-    )
-
-
-class PodPatchSpec(Model):
-    """What is added to the pod's spec."""
-
-    containers: NamedList[ContainerPatch] = Field(
-        default=[], max_length=8, description="Containers, matched with Forebay's own by name."
-    )
-
-
-class PodTemplate(Model):
-    """A partial pod template, merged over the one that Forebay makes."""
-
-    spec: PodPatchSpec = Field(default=PodPatchSpec(), description="Spec of the pod.")
 
 
 class Triton(Model):
@@ -161,10 +121,38 @@ class Custom(Model):
         self._script_file = path
 
 
+REPLICAS_OR_AUTOSCALING = Rule(
+    "!has(self.autoscaling) || self.replicas == 1",
+    "autoscaling decides the number of instances: leave replicas out, and change autoscaling.min and max",
+    ".replicas",
+)
+
+
+def _container_rules(name: str, *, has_image: str) -> tuple[Rule, Rule]:
+    """What may be said of containers, in a component whose own is called `name`."""
+    return (
+        Rule(
+            f"self.podTemplate.spec.containers.all(c, c.name == '{name}' || has(c.image))",
+            f"the {name}'s container is called `{name}`: write name: {name}, or an image for a container of your own",
+            ".podTemplate",
+        ),
+        Rule(
+            f"self.podTemplate.spec.containers.all(c, c.name != '{name}' || !has(c.command)) || {has_image}",
+            f"the {name}'s command is Forebay's unless custom.image is written: what you add goes into args",
+            ".podTemplate",
+        ),
+    )
+
+
 class Component(Model):
     """What the predictor and the transformer share."""
 
-    replicas: int = Field(default=1, ge=1, le=1000, description="How many instances run.")
+    replicas: int = Field(
+        default=1, ge=1, le=1000, description="How many instances run. With autoscaling this is left out."
+    )
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="Let the number of instances follow the load, by a HorizontalPodAutoscaler."
+    )
     concurrency: int = Field(
         default=8,
         ge=1,
@@ -182,11 +170,8 @@ class Predictor(Component):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule("has(self.triton) != has(self.custom)", "write exactly one of triton and custom"),
-        Rule(
-            "self.podTemplate.spec.containers.all(c, c.name == 'predictor')",
-            "the predictor's container is called `predictor`: write name: predictor",
-            ".podTemplate",
-        ),
+        *_container_rules("predictor", has_image="has(self.custom) && has(self.custom.image)"),
+        REPLICAS_OR_AUTOSCALING,
     )
     triton: Triton | None = Field(default=None, description="Serve the model with Triton: write `triton: {}`.")
     custom: Custom | None = Field(default=None, description="Serve the model with a script or an image of your own.")
@@ -196,11 +181,8 @@ class Transformer(Component):
     """What stands between the client and the predictor: makes tensors of what clients send, and answers of tensors."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "self.podTemplate.spec.containers.all(c, c.name == 'transformer')",
-            "the transformer's container is called `transformer`: write name: transformer",
-            ".podTemplate",
-        ),
+        *_container_rules("transformer", has_image="has(self.custom.image)"),
+        REPLICAS_OR_AUTOSCALING,
     )
     custom: Custom = Field(description="The script or image that transforms.")
 
@@ -246,6 +228,7 @@ class ModelDeploymentSpec(Model):
         default=None, description="What stands between the client and the predictor. It is scaled on its own."
     )
     queue: Queue = Field(default=Queue(), description="The bounded queue in front of every instance.")
+    access: Access = Field(default=Access(), description="Who may call the model, and how often.")
 
 
 class ModelDeployment(Kind):
@@ -262,10 +245,17 @@ class ModelDeployment(Kind):
     plural: ClassVar[str] = "modeldeployments"
     short_names: ClassVar[tuple[str, ...]] = ("md",)
     categories: ClassVar[tuple[str, ...]] = ("forebay", "all")
-    columns: ClassVar[tuple[tuple[str, str, str], ...]] = (
-        ("Model", "string", ".spec.model.uri"),
-        ("Replicas", "integer", ".spec.predictor.replicas"),
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),
+        Column("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason'),
+        Column("Instances", "string", ".status.instances"),
+        Column("URL", "string", ".status.url"),
+        Column("Revision", "string", ".status.activeRevision", wide=True),
+        Column("Model", "string", ".spec.model.uri", wide=True),
+        Column("Message", "string", '.status.conditions[?(@.type=="Ready")].message', wide=True),
     )
+    status_model: ClassVar[type[Model] | None] = ModelDeploymentStatus
+    scale: ClassVar[Scale | None] = Scale(".spec.predictor.replicas", ".status.replicas", ".status.selector")
 
     api_version: Literal["forebay.dev/v1alpha1"] = Field(description="The API's group and version.")
     kind: Literal["ModelDeployment"] = Field(description="The kind.")

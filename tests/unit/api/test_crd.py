@@ -1,5 +1,6 @@
 """The generated CRDs: up to date, structural, described and bounded throughout."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from forebay.api.base import Model
-from forebay.api.crd import build_crd, build_schema, inline
+from forebay.api import Model, ModelDeploymentStatus
+from forebay.api.crd import UNSEEN, build_crd, build_schema, inline
 from forebay.api.generate import diff, main, render_files
 from forebay.api.kinds import KINDS
 
@@ -20,7 +21,8 @@ CRDS = {name: build_crd(kind) for name, kind in KINDS.items()}
 KEYWORDS = {
     "type", "description", "properties", "required", "items", "additionalProperties", "enum", "default", "pattern",
     "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems",
-    "maxProperties", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations",
+    "format", "maxProperties", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations",
+    "x-kubernetes-preserve-unknown-fields",
 }  # fmt: skip
 
 
@@ -45,6 +47,7 @@ def test_schema_is_structural(path, schema):
     assert schema.keys() <= KEYWORDS
     assert schema["type"] in {"object", "array", "string", "integer", "number", "boolean"}
     assert not ("properties" in schema and "additionalProperties" in schema)
+    assert not ("x-kubernetes-preserve-unknown-fields" in schema and "additionalProperties" in schema)
     assert set(schema.get("required", [])) <= set(schema.get("properties", {}))
     if schema["type"] == "array":
         assert isinstance(schema["items"], dict)
@@ -71,6 +74,24 @@ def test_every_field_is_described_and_bounded(path, schema):
     for rule in schema.get("x-kubernetes-validations", []):
         assert rule["message"]
         assert rule.get("fieldPath", ".").startswith(".")
+
+
+@pytest.mark.parametrize("crd", CRDS.values(), ids=CRDS)
+def test_subresources_and_columns_point_at_fields(crd):
+    version = crd["spec"]["versions"][0]
+    paths = {path for path, _ in walk(version["schema"]["openAPIV3Schema"])} | {".metadata.creationTimestamp"}
+    scale = version["subresources"].get("scale", {})
+    assert set(scale.values()) <= paths
+    for column in version["additionalPrinterColumns"]:
+        assert re.sub(r"\[\?\(@\.type==\"\w+\"\)\]", "[]", column["jsonPath"]) in paths
+    assert version["subresources"]["status"] == {}
+
+
+def test_nobody_takes_an_unseen_object_for_done():
+    (condition,) = UNSEEN["conditions"]
+    status = ModelDeploymentStatus.model_validate(UNSEEN, strict=True)
+    assert (condition["type"], condition["status"]) == ("Ready", "Unknown")
+    assert status.conditions[0].message.startswith("The operator has not looked at this object yet")
 
 
 def test_files_in_the_repo_are_up_to_date():

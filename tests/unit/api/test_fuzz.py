@@ -37,7 +37,7 @@ def specs(draw: st.DrawFn, path: tuple[str, ...] = ()) -> object:
     if not names:
         return draw(SCALARS)
     made = {name: draw(specs(path=(*path, name))) for name in draw(st.sets(st.sampled_from(names), max_size=3))}
-    return [made] if path and path[-1] in ("containers", "env") else made
+    return [made] if path and path[-1] in ("containers", "env", "metrics") else made
 
 
 def load(text: str) -> list[ModelDeployment]:

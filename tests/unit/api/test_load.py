@@ -8,7 +8,7 @@ import pytest
 
 from forebay.api import ModelDeployment
 from forebay.api.document import MAX_BYTES
-from forebay.api.dump import to_yaml
+from forebay.api.dump import to_data, to_yaml
 from forebay.api.load import load_file, load_text
 from forebay.api.problems import InvalidManifest, Problem
 
@@ -213,6 +213,32 @@ def test_secrets_are_not_in_the_repr(write):
         "{triton: {}, podTemplate: {spec: {containers: [{name: predictor, env: [{name: A, value: xyzzy}]}]}}}",
     )
     assert "xyzzy" not in repr(load_file(write(text)))
+
+
+def test_secrets_of_what_is_not_known_are_not_in_the_repr(write):
+    spec = (
+        "{initContainers: [{name: a, env: [{name: A, value: xyzzy}]}], containers: [{name: b, image: c, zzz: xyzzy}]}"
+    )
+    (made,) = load_file(write(GOOD.replace("{triton: {}}", f"{{triton: {{}}, podTemplate: {{spec: {spec}}}}}")))
+    assert "xyzzy" not in repr(made)
+    assert "xyzzy" in to_yaml(made)
+
+
+def test_status_is_left_to_the_operator(write):
+    assert load_file(write(GOOD + "status: {conditions: whatever, zzz: 1}\n")) == load_file(write(GOOD))
+    assert load_file(write(GOOD + "status:\n")) == load_file(write(GOOD))
+
+
+def test_nothing_in_a_patch_takes_away(write):
+    spec = "{runtimeClassName: , volumes: [{name: a, emptyDir: }], containers: [{name: predictor, env: , lifecycle: }]}"
+    (made,) = load_file(write(GOOD.replace("{triton: {}}", f"{{triton: {{}}, podTemplate: {{spec: {spec}}}}}")))
+    assert load_file(write(to_yaml(made))) == [made]
+    kept = to_data(made, defaults=False)["spec"]["predictor"]["podTemplate"]["spec"]
+    assert kept == {
+        "runtimeClassName": None,
+        "volumes": [{"name": "a", "emptyDir": None}],
+        "containers": [{"name": "predictor", "lifecycle": None}],
+    }
 
 
 def test_many_problems_are_cut(write):
