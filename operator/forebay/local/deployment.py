@@ -1,12 +1,12 @@
 """A ModelDeployment on this machine: its files, its programs, its pools of instances."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
-from forebay.api import Resources
+from forebay.local.differences import find_differences, require_processes, take_variables
 from forebay.local.display import Display
-from forebay.local.errors import LocalError
 from forebay.local.instance import Instance
 from forebay.local.models import fetch_model
 from forebay.local.pool import Launcher, Pool
@@ -31,6 +31,11 @@ class Deployment:
 
     async def prepare(self, display: Display) -> None:
         """Bring all files here, and decide every process."""
+        for difference in find_differences(self.serving):
+            (display.warn if difference.grave else display.say)(difference.text)
+        for workload in self.serving.workloads:  # a download may take minutes: what can't be is told before
+            require_processes(workload)
+            take_variables(workload, os.environ)
         for workload in self.serving.workloads:
             launcher = await _build_launcher(workload, self.folder, display)
             predictors = [Upstream(pool.members("egress"), pool.workload.replicas) for pool in self.pools]
@@ -38,12 +43,6 @@ class Deployment:
 
 
 async def _build_launcher(workload: Workload, folder: RunFolder, display: Display) -> Launcher:
-    if workload.server is Server.IMAGE:
-        raise LocalError(
-            f"{workload.role}.custom.image needs a cluster: `forebay serve` runs processes, not containers. "
-            "Write custom.script to serve it here"
-        )
-    _tell_what_is_not_applied(workload, display)
     program: tuple[str, ...] = (sys.executable, "-m", "forebay.serving")
     env: dict[str, str] = {}
     extra: tuple[str, ...] = ()
@@ -54,24 +53,11 @@ async def _build_launcher(workload: Workload, folder: RunFolder, display: Displa
     model_dir = str(await fetch_model(workload, display)) if workload.model.uri else ""
     return Launcher(
         program=program,
-        env=env,
+        env={**env, **take_variables(workload, os.environ)},
         model_dir=model_dir,
         script=_write_script(workload, folder.path),
         extra_args=extra,
     )
-
-
-def _tell_what_is_not_applied(workload: Workload, display: Display) -> None:
-    wanted = workload.resources
-    if wanted.gpu_count:
-        here = "every GPU of this machine" if Path("/dev/nvidiactl").exists() else "none, since this machine has none"
-        display.warn(f"{workload.role}: {wanted.gpu_resource} is for a cluster: an instance here sees {here}")
-    if (wanted.cpu, wanted.memory) != (Resources().cpu, Resources().memory):
-        display.say(f"{workload.role}: cpu and memory are for a cluster: an instance here takes what it needs")
-    if workload.model.secret_name:
-        display.say(
-            f"Secret {workload.model.secret_name} is for a cluster: here the environment's credentials are used"
-        )
 
 
 def _write_script(workload: Workload, folder: Path) -> str:
