@@ -13,11 +13,11 @@ from forebay.local.meter import Meter
 from forebay.local.models import show_sources
 from forebay.local.process import Command, Process, describe_exit, read_tail
 from forebay.local.runtime import RuntimeFiles
-from forebay.local.script_log import explain_load
-from forebay.local.triton.diagnose import explain_failure, explain_hang
 from forebay.metrics import InstanceSample
 from forebay.plan.envoy_queue import QueueAddresses
 from forebay.plan.resolve import Server, Workload
+from forebay.script_log import explain_load
+from forebay.triton_log import explain_failure, explain_hang
 
 _STARTING_POLL_S = 0.1
 _READY_POLL_S = 1.0
@@ -26,6 +26,7 @@ _FAILURE_THRESHOLD = 3
 # A server that was ready and has not answered for so long is taken for hung, and started again.
 _HUNG_S = 20.0
 _LAST_LINES = 3
+_BACKENDS = "the Triton of `forebay serve` has the backends python and onnxruntime; NVIDIA's image has more"
 
 
 class State(StrEnum):
@@ -135,7 +136,7 @@ class Instance:
     def _explain(self, reason: str, status: int) -> str:
         log = self.server.command.log
         if self.workload.server is Server.TRITON:
-            told = show_sources(explain_failure(read_tail(log)))
+            told = show_sources(explain_failure(read_tail(log), backends=_BACKENDS))
         else:
             told = _explain_script(self.server.command, status)
         return told or f"{reason}: {_last_lines(log)}"

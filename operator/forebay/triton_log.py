@@ -10,11 +10,13 @@ _PARSE = re.compile(r"^\[libprotobuf ERROR .*\] Error parsing text-format \S+: (
 _UNREAD = "failed to read text proto from "
 _STUB = re.compile(r"Failed to preinitialize Python stub: (?P<reason>.*)$", re.MULTILINE)
 _NO_BACKEND = ("unable to find backend library", "unexpected 'platform' and 'backend' pair")
-_BACKENDS = "the Triton of `forebay serve` has the backends python and onnxruntime; NVIDIA's image has more"
 
 
-def explain_failure(log: str) -> str:
-    """The reasons that Triton gave, one a line, with the model's name. Empty when it gave none."""
+def explain_failure(log: str, *, backends: str = "") -> str:
+    """The reasons that Triton gave, one a line, with the model's name. Empty when it gave none.
+
+    `backends` says which ones there are, where Triton lacks the one that a model needs.
+    """
     found: dict[str, None] = {}
     others: dict[str, None] = {}
     parsing = ""
@@ -26,11 +28,11 @@ def explain_failure(log: str) -> str:
             reason = match["reason"]
             if reason.startswith(_UNREAD) and parsing:
                 reason, parsing = f"{reason.removeprefix(_UNREAD)}:{parsing}", ""
-            found[f"model {match['model']}: {_shorten(reason)}"] = None
+            found[f"model {match['model']}: {_shorten(reason, backends)}"] = None
             continue
         error = _ERROR.match(line)
         if error and not any(noise in line for noise in _NOISE):
-            others[_shorten(error["reason"])] = None
+            others[_shorten(error["reason"], backends)] = None
     return "\n".join(found or others)
 
 
@@ -40,10 +42,10 @@ def explain_hang(log: str) -> str:
     return match["reason"].strip() if match else ""
 
 
-def _shorten(reason: str) -> str:
+def _shorten(reason: str, backends: str) -> str:
     """Without the interpreter's frames below an error of a Python model's own."""
     text = reason.replace("\\n", "\n").replace('\\"', '"')
     text = text.split("\n\nAt:\n")[0]
     text = re.sub(r"^(Internal|Invalid argument|Not found|Unavailable): ", "", text)
     text = text.removeprefix("TritonModelException: ").strip()
-    return f"{text} ({_BACKENDS})" if text.startswith(_NO_BACKEND) else text
+    return f"{text} ({backends})" if backends and text.startswith(_NO_BACKEND) else text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.local.script_log import explain_load
+from forebay.script_log import explain_load
 
 
 def log_of(tmp_path: Path, body: str) -> str:

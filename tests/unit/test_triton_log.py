@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from forebay.local.triton.diagnose import explain_failure, explain_hang
+from forebay.triton_log import explain_failure, explain_hang
 
 LOGS = Path(__file__).parent / "triton_logs"
 REASONS = {
-    "backend": "model backend: unexpected 'platform' and 'backend' pair, got:, tensorflow (the Triton of `forebay "
-    "serve` has the backends python and onnxruntime; NVIDIA's image has more)",
+    "backend": "model backend: unexpected 'platform' and 'backend' pair, got:, tensorflow",
     "bpytorch": "model bpytorch: unable to find backend library for backend 'pytorch', try specifying runtime on the "
-    "model configuration. (the Triton of `forebay serve` has the backends python and onnxruntime; NVIDIA's image has "
-    "more)",
+    "model configuration.",
     "pbtxt": 'model pbtxt: /repository/pbtxt/config.pbtxt:1:76: Message type "inference.ModelInput" has no field named '
     '"output".',
     "dims": "model dims: model input 'x' must specify 'dims' for dims",
@@ -59,3 +57,9 @@ def test_each_unreadable_config_keeps_its_own_place() -> None:
 @pytest.mark.parametrize("log", ["", "hello\n", 'I1121 14:06:58.864573 1175 model_lifecycle.cc:472] "loading: m:1"\n'])
 def test_nothing_is_told_of_a_log_without_errors(log: str) -> None:
     assert explain_failure(log) == explain_hang(log) == ""
+
+
+@pytest.mark.parametrize("name", ["backend", "bpytorch"])
+def test_where_a_backend_is_missing_those_that_are_there_are_told(name: str) -> None:
+    log = (LOGS / f"{name}.log").read_text()
+    assert explain_failure(log, backends="there is python") == f"{REASONS[name]} (there is python)"
