@@ -20,12 +20,17 @@ BUILD_SPACE_GB = 6
 GO_MINOR = 24
 
 
-def ensure_kubernetes() -> Path:
-    """The program that holds all components, built for these sources if it isn't there yet."""
+def locate_kubernetes() -> Path:
+    """Where the program that holds all components lies, once it is built for these sources."""
     digest = hashlib.sha256(VERSION.encode())
     for source in sorted(path for path in SOURCES.iterdir() if path.suffix in {".go", ".mod", ".sum"}):
         digest.update(source.read_bytes())
-    program = CACHE / f"kubernetes-{digest.hexdigest()[:12]}" / "kubernetes"
+    return CACHE / f"kubernetes-{digest.hexdigest()[:12]}" / "kubernetes"
+
+
+def ensure_kubernetes() -> Path:
+    """The program that holds all components, built if it isn't there yet."""
+    program = locate_kubernetes()
     if program.exists():
         return program
     check_go()
