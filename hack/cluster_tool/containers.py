@@ -72,3 +72,8 @@ def load(archives: list[str] | list[Path]) -> None:
 
 def list_images() -> list[str]:
     return call(*CTR, "images", "list", "--quiet").split()
+
+
+def list_blobs() -> list[str]:
+    """Digests of the layers that it has, among others."""
+    return call(*CTR, "content", "list", "--quiet").split()

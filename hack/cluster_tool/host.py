@@ -17,11 +17,12 @@ from cluster_tool import (
     processes,
     programs,
 )
-from cluster_tool.containers import load
+from cluster_tool.containers import list_blobs, list_images, load
 from cluster_tool.places import KUBECONFIG, LOGS, NAME, RUN, STATE, VERSION
 from cluster_tool.processes import Component
 from cluster_tool.speech import ClusterError, console, say, step
 
+__all__ = ["list_blobs", "list_images", "load", "report", "start", "stop"]
 # Which state folder the cluster of this machine has: there is room for one cluster only.
 OWNER = RUN / "state"
 READY_S = 90
@@ -47,7 +48,7 @@ def start(*, gpus: int | None) -> None:
         bring_up(control_plane.build_apiserver(kubernetes))
         bring_up(control_plane.build_controller_manager(kubernetes), control_plane.build_scheduler(kubernetes))
     with step("images, DNS and Services"):
-        known = containers.list_images()
+        known = list_images()
         load([archive for name, archive in archives.items() if name not in known])
         objects.apply(objects.build_dns())
         bring_up(node.build_proxy(kubernetes), node.build_dns(kubernetes), node.build_kubelet(kubernetes))

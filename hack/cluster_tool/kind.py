@@ -12,6 +12,7 @@ KIND = "v0.30.0"
 # What this kind was released with; of the minor version that the other back end runs.
 NODE_IMAGE = "kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a"
 NODE = f"{NAME}-control-plane"
+CTR = ("docker", "exec", NODE, "ctr", "--namespace=k8s.io")
 CREATE_S = 900
 
 
@@ -55,6 +56,14 @@ def ensure_kind() -> Path:
 def load(archives: list[str] | list[Path]) -> None:
     for archive in archives:
         call(ensure_kind(), "load", "image-archive", archive, f"--name={NAME}", timeout_s=600)
+
+
+def list_images() -> list[str]:
+    return call(*CTR, "images", "list", "--quiet").split()
+
+
+def list_blobs() -> list[str]:
+    return call(*CTR, "content", "list", "--quiet").split()
 
 
 def stop() -> None:

@@ -1,0 +1,88 @@
+"""The four images, layer by layer: what seldom changes lies below, so that a change of code is small."""
+
+import json
+import platform
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from cluster_tool.places import REPOSITORY
+
+from forebay.local.envoy_binary import find_envoy
+from forebay.local.triton.environment import ensure_triton
+from image_tool.base import PREFIX, USER, build_identity, build_python_layer, compile_files, find_files, place
+from image_tool.dependencies import PACKAGES, VENV, build_dependency_layer
+from image_tool.layers import Layer, Tree, hash_file, hash_files, hash_text
+from image_tool.libraries import find_libraries
+from image_tool.triton import build_triton_layer
+
+PACKAGE = REPOSITORY / "operator/forebay"
+DRAIN = PACKAGE / "serving/drain.py"
+ENVOY_TAG = "1.40.0"
+PATH = "/usr/local/bin:/usr/bin:/bin"
+PYTHON_ENV = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
+
+
+class Image(NamedTuple):
+    name: str
+    layers: list[Layer]
+    env: Mapping[str, str]
+    entrypoint: list[str]
+    # A tag that stays, beside the one that names the content.
+    tag: str | None = None
+
+
+def define_images(say: Callable[[str], None]) -> dict[str, Image]:
+    python = build_python_layer()
+    venv = {"PATH": f"{VENV}/bin:{PATH}", "VIRTUAL_ENV": VENV, **PYTHON_ENV}
+    triton = build_triton_layer(ensure_triton(say), python)
+    drain = Layer("drain", hash_file(DRAIN), lambda: {"/opt/forebay/drain.py": DRAIN})
+    images = [
+        Image("operator", [python, build_dependency_layer("operator"), build_package_layer("operator")], venv, []),
+        Image("runtime", [python, build_dependency_layer("runtime"), build_package_layer("runtime"), drain], venv, []),
+        Image("triton", [python, triton, drain], {"PATH": PATH, **PYTHON_ENV}, []),
+        Image("envoy", [build_envoy_layer()], {"PATH": PATH}, [f"{PREFIX}/bin/envoy"], ENVOY_TAG),
+    ]
+    return {image.name: image for image in images}
+
+
+def build_package_layer(image: str) -> Layer:
+    """Forebay itself: all of it, or what serves and downloads models."""
+    root = PACKAGE if image == "operator" else PACKAGE / "serving"
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    metadata = f"Metadata-Version: 2.1\nName: forebay\nVersion: {version}\n"
+
+    def build() -> Tree:
+        return {
+            f"{PACKAGES}/forebay/__init__.py": PACKAGE / "__init__.py",
+            f"{PACKAGES}/forebay-{version}.dist-info/METADATA": metadata.encode(),
+            **place(compile_files(find_files(root)), f"{PACKAGES}/{root.relative_to(PACKAGE.parent)}"),
+        }
+
+    sources = hash_files(PACKAGE, {PACKAGE / "__init__.py", *find_files(root).values()})
+    return Layer(f"forebay-{image}", hash_text(PACKAGES, metadata, sources), build)
+
+
+def build_envoy_layer() -> Layer:
+    binary = find_envoy()
+
+    def build() -> Tree:
+        return {**build_identity(), **find_libraries([binary]), f"{PREFIX}/bin/envoy": binary}
+
+    return Layer("envoy", hash_text(binary.stat().st_size, binary.stat().st_mtime_ns, platform.libc_ver()), build)
+
+
+def build_config(image: Image, digests: list[str]) -> bytes:
+    config = {
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
+        "os": "linux",
+        "config": {
+            # Nothing at home: the root is read-only.
+            "Env": [f"{name}={value}" for name, value in {**image.env, "HOME": "/tmp"}.items()],  # noqa: S108
+            "Entrypoint": image.entrypoint,
+            "User": f"{USER}:{USER}",
+            "WorkingDir": "/",
+        },
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
+    }
+    return json.dumps(config, sort_keys=True).encode()
