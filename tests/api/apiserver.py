@@ -154,6 +154,13 @@ class ControlPlane:
         """Apply the CRDs of this checkout, and wait until they are served."""
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", CRDS)
         self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", CRDS)
+        # Established says that objects are served; that they are listed and described comes a moment later.
+        deadline = time.monotonic() + READY_S
+        for crd in CRDS.glob("*.yaml"):
+            names = yaml.safe_load(crd.read_text())["spec"]["names"]
+            while self.kubectl("explain", names["plural"], check=False).returncode:
+                assert time.monotonic() < deadline, f"{names['plural']} are not served"
+                time.sleep(0.1)
 
     def client(self, **options: Any) -> httpx.Client:
         """An HTTP client of the apiserver, as the administrator."""
