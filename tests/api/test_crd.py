@@ -133,7 +133,8 @@ def mutate(data: dict[str, Any], chance: random.Random) -> None:
 @pytest.mark.timeout(900)
 def test_kubernetes_agrees_on_mutations(crdcheck, answers):
     chance = random.Random(7)
-    sound = [json.dumps(answer["defaulted"]) for answer in answers.values() if not answer["errors"]]
+    kept = [answers[case["name"]] for case in CASES if not case.get("stricter")]
+    sound = [json.dumps(answer["defaulted"]) for answer in kept if not answer["errors"]]
     texts = []
     for _ in range(3000):
         data = json.loads(chance.choice(sound))

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from forebay.api.base import Kind
+from forebay.api.advice import CONTAINER_FIELDS, POD_FIELDS
+from forebay.api.base import Kind, Model
 from forebay.api.document import Node
-from forebay.api.fields import meant_here, nearest
-from forebay.api.rules import Path, Violation, check_rules, fields_read
+from forebay.api.fields import fields_of, meant_here, nearest
+from forebay.api.pod_template import ContainerPatch, PodPatchSpec
+from forebay.api.rules import Path, Violation, check_rules, child_models, fields_read
 from forebay.api.wording import type_of, word
 
 # What else Kubernetes takes in metadata; it checks these itself.
@@ -19,6 +21,9 @@ OBJECT_META = (
     "generateName", "generation", "labels", "managedFields", "name", "namespace", "ownerReferences", "resourceVersion",
     "selfLink", "uid",
 )  # fmt: skip
+
+# What else Kubernetes takes where any field of its own may stand.
+OF_KUBERNETES: Mapping[type[Model], frozenset[str]] = {PodPatchSpec: POD_FIELDS, ContainerPatch: CONTAINER_FIELDS}
 
 
 class Finding(NamedTuple):
@@ -34,6 +39,7 @@ def diagnose(kind: type[Kind], data: Mapping[str, Any], node: Node) -> Iterator[
     for path, error in errors:
         yield Finding(_visible(path), word(kind, path, error))
     yield from check_metadata(data.get("metadata"))
+    yield from check_misspelt(kind, data)
     broken = broken_paths(kind, errors)
     for violation in check_rules(kind, prune(data, broken), broken=broken):
         yield Finding(_at_fault(violation), violation.rule.message + _note_on_nothing(violation, node))
@@ -70,6 +76,20 @@ def check_metadata(metadata: Any) -> Iterator[Finding]:
     for name, value in annotations.items():
         if not isinstance(value, str):
             yield Finding(("metadata", "annotations", name), f"must be text, not {type_of(value)}: put it in quotes")
+
+
+def check_misspelt(model: type[Model], data: Mapping[str, Any], at: Path = ()) -> Iterator[Finding]:
+    """Misspelt fields of a pod, which Forebay's model and the CRD leave to Kubernetes: it would refuse the pods."""
+    known = OF_KUBERNETES.get(model, frozenset())
+    for name in data if known else ():
+        near = None if name in known or name in fields_of(model) else nearest(name, sorted(known), cutoff=0.9)
+        if near:
+            yield Finding((*at, name), f"unknown field: did you mean {near}?")
+    for name, child in child_models(model).items():
+        below = data.get(name)
+        for index, item in enumerate(below if isinstance(below, list) else [below]):
+            if isinstance(item, Mapping):
+                yield from check_misspelt(child, item, (*at, name, index) if isinstance(below, list) else (*at, name))
 
 
 def broken_paths(kind: type[Kind], errors: list[tuple[Path, ErrorDetails]]) -> frozenset[Path]:
