@@ -9,8 +9,11 @@ from cluster_tool.speech import ClusterError
 
 # `libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x...)`, and the loader: `/lib64/ld-linux-x86-64.so.2 (0x...)`.
 LINE = re.compile(r"^\s+(?:(\S+) => )?(/\S+) \(0x", re.MULTILINE)
-# glibc loads these by itself when it looks up a name; newer ones hold them in libc.
-UNLINKED = ("libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2", "libgcc_s.so.1", "libstdc++.so.6", "libz.so.1")
+# What any wheel (manylinux) may count on, and what glibc loads by itself to look up a name.
+ALWAYS = (
+    "libanl.so.1", "libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libnss_dns.so.2", "libnss_files.so.2",
+    "libpthread.so.0", "libresolv.so.2", "librt.so.1", "libstdc++.so.6", "libutil.so.1", "libz.so.1",
+)  # fmt: skip
 
 
 def find_libraries(
@@ -31,7 +34,7 @@ def find_libraries(
     for name, path in found:
         if name and not any(path.is_relative_to(folder) for folder in given):
             placed[f"{libc.parent}/{name}"] = path
-    for name in UNLINKED:
+    for name in ALWAYS:
         if (libc.parent / name).exists():
             placed[f"{libc.parent}/{name}"] = libc.parent / name
     return {where: path.resolve() for where, path in placed.items()}
