@@ -64,6 +64,8 @@ def prepare() -> None:
         SAVED_SETTINGS.write_text(json.dumps(saved))
     (SYSCTL / "net/ipv4/ip_forward").write_text("1")
     call("ip", "address", "replace", f"{NODE_ADDRESS}/32", "dev", "lo")
+    # A pod that is gone has no route: without this one, what is sent to it would leave the machine.
+    call("ip", "route", "replace", "unreachable", POD_RANGE)
     if not succeeds("nft", "list", "table", "ip", TABLE):
         call("nft", "-f", "-", given=NFT_RULES)
     for hierarchy in find_hierarchies():
@@ -84,6 +86,8 @@ def restore() -> None:
     for family, table in (("ip", TABLE), ("ip", "kube-proxy"), ("ip6", "kube-proxy")):
         if shutil.which("nft") and succeeds("nft", "list", "table", family, table):
             call("nft", "delete", "table", family, table)
+    if "unreachable" in call("ip", "route", "show", POD_RANGE):
+        call("ip", "route", "delete", "unreachable", POD_RANGE)
     if NODE_ADDRESS in call("ip", "-4", "address", "show", "dev", "lo"):
         call("ip", "address", "delete", f"{NODE_ADDRESS}/32", "dev", "lo")
     if SAVED_SETTINGS.exists():
