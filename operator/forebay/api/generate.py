@@ -2,6 +2,7 @@
 
 import difflib
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import yaml
@@ -32,19 +33,23 @@ def diff(path: Path, wanted: str) -> str:
     return "".join(lines)
 
 
-def main(arguments: list[str]) -> int:
-    """Write what is out of date, or with --check print the differences and fail."""
+def main(arguments: list[str], stages: Iterable[Callable[[], dict[Path, str]]] = (render_files,)) -> int:
+    """Write what is out of date, or with --check print the differences and fail. A stage may read what one wrote."""
     if arguments not in ([], ["--check"]):
         sys.stderr.write("usage: hack/generate [--check]\n")
         return 2
-    stale = {path: text for path, text in render_files().items() if diff(path, text)}
-    for path, text in stale.items():
-        if arguments:
-            sys.stdout.write(diff(path, text))
-        else:
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text)
-            sys.stdout.write(f"wrote {path}\n")
+    stale = False
+    for render in stages:
+        for path, text in render().items():
+            if not (difference := diff(path, text)):
+                continue
+            stale = True
+            if arguments:
+                sys.stdout.write(difference)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+                sys.stdout.write(f"wrote {path}\n")
     if arguments and stale:
         sys.stderr.write("generated files are out of date: run hack/generate\n")
         return 1

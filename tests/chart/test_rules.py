@@ -1,0 +1,251 @@
+"""Recording rules and alerts of the chart, by promtool: on what a real Envoy counted, and on made-up incidents."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from forebay.api.load import load_file
+from forebay.metrics import parse_queue_stats
+from forebay.plan.manifests import build_manifests
+from forebay.plan.resolve import resolve
+from tests.chart.charts import CHART, PROMETHEUS, ROOT, find, render
+
+STATS = ROOT / "tests/unit/local/envoy_stats"
+POD = {
+    "job": "forebay-queue",
+    "namespace": "default",
+    "deployment": "digits",
+    "component": "predictor",
+    "instance": "digits-predictor-5a1f0c3e-x",
+}
+DIGITS = {"namespace": "default", "deployment": "digits"}
+# What the gateway's pilot, the operator, and the rules themselves give. Envoy's own names are looked for in its stats.
+OURS = {
+    "forebay_requests_total",
+    "forebay_request_duration_seconds_bucket",
+    "forebay_requests_in_flight",
+    "forebay_requests_rejected_total",
+    "forebay_instances",
+    "forebay_deployments",
+    "forebay_deployment_ready",
+    "forebay_reconciles_total",
+    "forebay_reconcile_duration_seconds_sum",
+    "forebay_reconcile_duration_seconds_count",
+    "forebay_reconcile_queue",
+    "forebay_api_writes_total",
+}
+Promtool = Callable[..., None]
+
+
+def read_groups(**alerts: object) -> list[dict[str, Any]]:
+    manifests = render({"monitoring": {"alerts": alerts}}, apis=PROMETHEUS)
+    groups: list[dict[str, Any]] = find(manifests, "PrometheusRule")["spec"]["groups"]
+    return groups
+
+
+def check(promtool: Promtool, folder: Path, *, series: dict[str, str], **expected: object) -> None:
+    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": read_groups()}))
+    inputs = [{"series": name, "values": values} for name, values in series.items()]
+    test = {"interval": "1m", "input_series": inputs, **expected}
+    text = yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]})
+    (folder / "test.yaml").write_text(text)
+    promtool("test", "rules", folder / "test.yaml")
+
+
+def write_series(name: str, labels: dict[str, str]) -> str:
+    inner = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    return f"{name}{{{inner}}}"
+
+
+def read_stats(name: str, values: str) -> dict[str, str]:
+    """A real Envoy's stats as series of a pod, `values` made of each number."""
+    text = (STATS / f"{name}.txt").read_text()
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    return {
+        write_series(sample.name if sample.name in kinds else _restore(sample.name, kinds), sample.labels | POD): (
+            values.format(sample.value)
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def _restore(name: str, kinds: dict[str, str]) -> str:
+    """The parser adds `_total` to counters that Envoy names without it."""
+    return name.removesuffix("_total") if kinds.get(name.removesuffix("_total")) == "counter" else name
+
+
+def near(expression: str, value: float) -> dict[str, Any]:
+    test = f"sum(abs({expression} - {value}) < bool 0.01)"
+    return {"expr": test, "eval_time": "5m", "exp_samples": [{"labels": "{}", "value": 1}]}
+
+
+@pytest.mark.parametrize("name", ["busy", "idle"])
+def test_queues_have_the_names_that_they_have_on_a_laptop(promtool: Promtool, tmp_path: Path, name: str):
+    stats = parse_queue_stats((STATS / f"{name}.txt").read_text())
+    which = write_series("", {key: POD[key] for key in POD if key != "job"})
+    expected = [
+        near(f"forebay_queue_in_flight{which}", stats.in_flight),
+        near(f"forebay_queue_queued{which}", stats.queued),
+        *(near(f'forebay_queue_rejected_total{{reason="{key}"}}', value) for key, value in stats.rejected.items()),
+    ]
+    if stats.service_count:
+        expected += [
+            near(f"forebay_queue_service_seconds_sum{which}", stats.service_sum_s),
+            near(f"forebay_queue_service_seconds_count{which}", stats.service_count),
+        ]
+    check(promtool, tmp_path, series=read_stats(name, "{0}x10"), promql_expr_test=expected)
+
+
+def test_the_wait_is_what_the_model_did_not_take(promtool: Promtool, tmp_path: Path):
+    stats = parse_queue_stats((STATS / "idle.txt").read_text())
+    mean = stats.wait_sum_s / stats.total_count
+    series = read_stats("idle", "0+{0}x10")
+    check(promtool, tmp_path, series=series, promql_expr_test=[near("forebay:queue_wait_seconds:mean5m", mean)])
+
+
+def expect(alert: str, minute: int, *, value: str | None, severity: str = "") -> dict[str, Any]:
+    """That an alert fires with a value in its words; with None, that it is silent."""
+    rule = next(each for group in read_groups() for each in group["rules"] if each.get("alert") == alert)
+    test = {"eval_time": f"{minute}m", "alertname": alert}
+    if value is None:
+        return {**test, "exp_alerts": []}
+    words = {
+        "{{ $labels.namespace }}": "default",
+        "{{ $labels.deployment }}": "digits",
+        "{{ $value | humanizePercentage }}": value,
+        "{{ $value | humanizeDuration }}": value,
+    }
+    annotations = dict(rule["annotations"])
+    for key, text in annotations.items():
+        for template, word in words.items():
+            text = text.replace(template, word)  # noqa: PLW2901
+        annotations[key] = text
+        assert "{{" not in text
+    return {**test, "exp_alerts": [{"exp_labels": {"severity": severity, **DIGITS}, "exp_annotations": annotations}]}
+
+
+def count(**counts: str) -> dict[str, str]:
+    """Requests by code: `c200="0+60x30"`."""
+    return {
+        write_series("forebay_requests_total", {**DIGITS, "revision": "5a1f0c3e", "code": code[1:]}): values
+        for code, values in counts.items()
+    }
+
+
+def test_not_ready(promtool: Promtool, tmp_path: Path):
+    series = {write_series("forebay_deployment_ready", DIGITS): "1x4 0x20 1x5"}
+    expected = [
+        expect("ForebayNotReady", 3, value=None),
+        expect("ForebayNotReady", 12, value=None),
+        expect("ForebayNotReady", 17, value="", severity="critical"),
+        expect("ForebayNotReady", 28, value=None),
+    ]
+    check(promtool, tmp_path, series=series, alert_rule_test=expected)
+
+
+def test_rejecting(promtool: Promtool, tmp_path: Path):
+    refused = write_series("forebay_requests_rejected_total", {**DIGITS, "reason": "queue-full"})
+    series = {**count(c200="0+45x40", c429="0x10 0+15x30"), refused: "0x10 0+15x30"}
+    expected = [
+        expect("ForebayRejecting", 9, value=None),
+        expect("ForebayRejecting", 30, value="25%", severity="warning"),
+    ]
+    check(promtool, tmp_path, series=series, alert_rule_test=expected)
+
+
+def test_error_rate(promtool: Promtool, tmp_path: Path):
+    series = count(c200="0+50x40", c500="0x10 0+10x30", c404="0+20x40", c503="0x10 0+20x30")
+    expected = [
+        expect("ForebayErrorRate", 9, value=None),
+        expect("ForebayErrorRate", 30, value="30%", severity="critical"),
+        expect("ForebayRejecting", 30, value=None),
+    ]
+    check(promtool, tmp_path, series=series, alert_rule_test=expected)
+
+
+def test_latency(promtool: Promtool, tmp_path: Path):
+    name, labels = "forebay_request_duration_seconds_bucket", {**DIGITS, "revision": "5a1f0c3e"}
+    counts = {"1": "0+90x10 900+10x40", "8": "0+100x10 1000+100x40", "+Inf": "0+100x10 1000+100x40"}
+    fast = {"1": "0+100x50", "8": "0+100x50", "+Inf": "0+100x50"}
+    quick = {**labels, "deployment": "quick"}
+    series = {write_series(name, {**labels, "le": le}): values for le, values in counts.items()}
+    series |= {write_series(name, {**quick, "le": le}): values for le, values in fast.items()}
+    # 99 of 100 lie under 1 s + 7 s x (99 - 10) / 90.
+    expected = [expect("ForebayLatency", 40, value="7.922s", severity="warning")]
+    check(promtool, tmp_path, series=series, alert_rule_test=expected)
+
+
+def test_nobody_asks(promtool: Promtool, tmp_path: Path):
+    refused = write_series("forebay_requests_rejected_total", {**DIGITS, "reason": "queue-full"})
+    series = {**count(c200="5x40", c500="5x40"), refused: "5x40"}
+    alerts = ("ForebayNotReady", "ForebayRejecting", "ForebayErrorRate", "ForebayLatency")
+    check(promtool, tmp_path, series=series, alert_rule_test=[expect(each, 30, value=None) for each in alerts])
+
+
+def test_thresholds_are_the_charts_values():
+    text = json.dumps(read_groups(notReadyFor="3m", rejectedRatio=0.5, errorRatio=0.25, latencySeconds=1.5))
+    assert '"for": "3m"' in text
+    for threshold in ("ratio_rate5m > 0.5", "ratio_rate5m > 0.25", "p99_5m > 1.5"):
+        assert threshold in text
+    assert "@" not in text
+
+
+def read_panels() -> Iterator[tuple[str, str]]:
+    """Titles and PromQL of the dashboard, its variables filled in."""
+    for panel in json.loads((CHART / "files/dashboard.json").read_text())["panels"]:
+        for target in panel.get("targets", []):
+            expression = target["expr"].replace("$__rate_interval", "5m")
+            yield panel["title"], re.sub(r"\$(namespace|deployment)", ".*", expression)
+
+
+def test_prometheus_takes_the_rules_and_the_dashboards_queries(promtool: Promtool, tmp_path: Path):
+    panels = [{"record": f"panel:{number}", "expr": text} for number, (_, text) in enumerate(read_panels())]
+    groups = [*read_groups(), {"name": "dashboard", "rules": panels}]
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump({"groups": groups}))
+    promtool("check", "rules", tmp_path / "all.yaml")
+
+
+def test_all_metrics_exist():
+    rules = [rule for group in read_groups() for rule in group["rules"]]
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    counted = {series.partition("{")[0] for name in ("busy", "idle") for series in read_stats(name, "{0}")}
+    for text in [*(rule["expr"] for rule in rules), *(text for _, text in read_panels())]:
+        found = set(re.findall(r"\b(?:forebay|envoy)[_:][\w:]+\b(?!=)", re.sub(r'"[^"]*"', '""', text)))
+        assert found, text
+        assert found <= recorded | counted | OURS
+
+
+def test_panels_do_not_overlap():
+    panels = json.loads((CHART / "files/dashboard.json").read_text())["panels"]
+    taken = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(set(taken)) == len(taken)
+    assert max(x for x, _ in taken) < 24
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_models_are_scraped_by_the_labels_and_port_that_their_pods_have():
+    (item,) = load_file(ROOT / "tests/golden/in/script.yaml")
+    pods = [each["spec"]["template"] for each in build_manifests(resolve(item)) if each["kind"] == "Deployment"]
+    monitor = find(render(apis=PROMETHEUS), "PodMonitor", "models")["spec"]
+    assert pods
+    for pod in pods:
+        assert monitor["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        ports = {port["name"] for each in pod["spec"]["initContainers"] for port in each.get("ports", [])}
+        labels = {re.sub(r"[^a-zA-Z0-9]", "_", label) for label in pod["metadata"]["labels"]}
+        for endpoint in monitor["podMetricsEndpoints"]:
+            assert endpoint["port"] in ports
+            sources = [each["sourceLabels"][0] for each in endpoint["relabelings"] if "sourceLabels" in each]
+            wanted = {each.removeprefix("__meta_kubernetes_pod_label_") for each in sources if "_label_" in each}
+            assert wanted <= labels
