@@ -1,0 +1,20 @@
+"""The status of a ModelDeployment: pure, from what was observed to what people and their tools read."""
+
+from forebay.status.events import Event, tell_events
+from forebay.status.models import LogRequest, describe_model, needs_log, needs_watch, parse_progress
+from forebay.status.pods import check_pod
+from forebay.status.summary import is_settled, summarize, summarize_invalid
+
+__all__ = [
+    "Event",
+    "LogRequest",
+    "check_pod",
+    "describe_model",
+    "is_settled",
+    "needs_log",
+    "needs_watch",
+    "parse_progress",
+    "summarize",
+    "summarize_invalid",
+    "tell_events",
+]
