@@ -1,0 +1,54 @@
+"""The operator: `python -m forebay.controller`. Its settings are environment variables, see settings.py."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from uuid import uuid4
+
+from forebay.controller.logs import set_up_logs
+from forebay.controller.metrics import Metrics
+from forebay.controller.operate import operate
+from forebay.controller.server import serve
+from forebay.kube.client import Client, NoClusterError, load_configuration
+from forebay.kube.lease import Election, Fence, LostLeaseError, lead
+from forebay.settings import Settings, SettingsError, read_settings
+
+_log = logging.getLogger(__name__)
+
+
+async def run(settings: Settings) -> None:
+    """Wait for the lead, and look after ModelDeployments while it is held."""
+    main = asyncio.current_task()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, lambda: main and main.cancel())
+    configuration = await load_configuration()
+    fence, metrics = Fence(), Metrics()
+    # Two processes of one pod's name, such as before and after a crash, are two candidates.
+    identity = f"{settings.pod_name or socket.gethostname()}_{uuid4().hex[:8]}"
+    async with serve(metrics.registry, port=settings.port), Client(configuration) as client:
+        election = Election(client=client, fence=fence, namespace=settings.namespace, identity=identity)
+        await lead(election, lambda: operate(configuration, fence, metrics, settings))
+
+
+def main() -> int:
+    """Run until told to stop; status 1 when the lead was lost, so that it begins anew."""
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    set_up_logs(form=settings.log_format, level=settings.log_level)
+    try:
+        asyncio.run(run(settings))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        return 0
+    except (NoClusterError, LostLeaseError) as error:
+        _log.error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""kopf's part: it follows the ModelDeployments, and every change wakes the task of the one that changed.
+
+Children and pods are followed by `kube.watch`: kopf doesn't tell of what went while its stream was interrupted.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+
+from forebay.controller.world import World
+from forebay.kube.children import Owner
+from forebay.kube.resources import MODEL_DEPLOYMENT
+from forebay.settings import Settings
+
+
+def build_registry(world: World, *, wake: Callable[[Owner], None]) -> kopf.OperatorRegistry:
+    """The handlers. None of them changes an object, so kopf puts no finalizer and no annotation on any."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.startup(registry=registry)
+    def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.posting.enabled = False
+        # What is watched is known: so no right to read CRDs and namespaces is needed.
+        settings.scanning.disabled = True
+        settings.networking.request_timeout = 30
+
+    @kopf.on.event(MODEL_DEPLOYMENT.group, MODEL_DEPLOYMENT.version, MODEL_DEPLOYMENT.plural, registry=registry)
+    def follow(event: kopf.RawEvent, **_: Any) -> None:
+        body = event["object"]
+        owner = Owner(body["metadata"]["namespace"], body["metadata"]["name"])
+        if event["type"] == "DELETED":
+            world.drop(owner)
+        elif not world.put(body):
+            return  # our own write, of which the answer told already
+        wake(owner)
+
+    return registry
+
+
+async def follow_deployments(world: World, settings: Settings, *, wake: Callable[[Owner], None]) -> None:
+    """Run kopf until it is told to stop."""
+    await kopf.operator(
+        registry=build_registry(world, wake=wake),
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        standalone=True,
+    )

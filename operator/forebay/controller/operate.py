@@ -1,0 +1,111 @@
+"""What the leader does: follow everything, and let the workers look at whatever was woken."""
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+
+import aiohttp
+from kubernetes.aio.client import Configuration
+
+from forebay.controller.handlers import follow_deployments
+from forebay.controller.metrics import Metrics
+from forebay.controller.reconcile import Reconciler
+from forebay.controller.tasks import run_until_one_ends
+from forebay.controller.wakeups import Wakeups
+from forebay.controller.world import World
+from forebay.kube.apply import Applier
+from forebay.kube.children import Owner
+from forebay.kube.client import ApiError, Client, NoClusterError
+from forebay.kube.gateways import Gateways
+from forebay.kube.lease import Fence, LostLeaseError
+from forebay.kube.resources import CHILDREN, POD
+from forebay.kube.watch import Scope, Watch
+from forebay.settings import Settings
+
+_log = logging.getLogger(__name__)
+_OURS = "app.kubernetes.io/managed-by=forebay"
+_FIRST_RETRY_S = 0.5
+_LAST_RETRY_S = 60.0
+_PASSING = (NoClusterError, ApiError, aiohttp.ClientError, TimeoutError)
+
+
+async def operate(configuration: Configuration, fence: Fence, metrics: Metrics, settings: Settings) -> None:
+    """Look after all ModelDeployments until told to stop, or until the lead is lost (LostLeaseError)."""
+    wakeups = Wakeups()
+    world = World(wakeups.wake)
+    metrics.watch_queue(lambda: len(wakeups))
+    metrics.leader.set(1)
+    async with Client(configuration, before_write=fence.check, on_write=metrics.count_write) as client:
+        gateways = Gateways(client, namespace=settings.namespace, on_change=wakeups.wake)
+        reconciler = Reconciler(
+            client=client,
+            world=world,
+            applier=Applier(client, world.children),
+            gateways=gateways,
+            settings=settings,
+        )
+        watches = _build_watches(client, world, settings)
+        try:
+            await run_until_one_ends(
+                [
+                    *(watch.run() for watch in watches),
+                    gateways.run(),
+                    _follow_when_synced(watches, world, settings, wakeups.wake),
+                    wakeups.run(_build_work(reconciler, wakeups, metrics), workers=settings.workers),
+                ]
+            )
+        finally:
+            metrics.leader.set(0)
+
+
+def _build_watches(client: Client, world: World, settings: Settings) -> list[Watch]:
+    watches = []
+    for namespace in settings.namespaces or ("",):
+        scope = Scope(namespace=namespace, selector=_OURS)
+        for resource in CHILDREN:
+            on_list, on_change = world.follow_children(resource)
+            watches.append(Watch(client, resource, scope, on_list=on_list, on_change=on_change))
+        on_list, on_change = world.follow_pods()
+        watches.append(Watch(client, POD, scope, on_list=on_list, on_change=on_change))
+    return watches
+
+
+async def _follow_when_synced(
+    watches: Iterable[Watch], world: World, settings: Settings, wake: Callable[[Owner], None]
+) -> None:
+    """Nothing is decided before all children are known: one that isn't would be taken for missing."""
+    for watch in watches:
+        await watch.synced.wait()
+    await follow_deployments(world, settings, wake=wake)
+
+
+def _build_work(reconciler: Reconciler, wakeups: Wakeups, metrics: Metrics) -> Callable[[Owner], Awaitable[None]]:
+    failures: Counter[Owner] = Counter()
+
+    async def work(owner: Owner) -> None:
+        began = time.monotonic()
+        try:
+            delay_s = await reconciler.reconcile(owner)
+        except LostLeaseError:
+            raise
+        except Exception as error:  # noqa: BLE001  (one object's failure must not end the others': told, counted, retried)
+            passing = isinstance(error, _PASSING)
+            _log.warning("%s/%s: tried again soon: %s", *owner, error, exc_info=None if passing else error)
+            metrics.reconciles.labels("retried" if passing else "failed").inc()
+            failures[owner] += 1
+            delay_s = min(_FIRST_RETRY_S * 2 ** (failures[owner] - 1), _LAST_RETRY_S)
+        else:
+            metrics.reconciles.labels("done").inc()
+            failures.pop(owner, None)
+        metrics.duration.observe(time.monotonic() - began)
+        body = reconciler.world.find(owner)
+        if delay_s is None or body is None:
+            metrics.drop(owner)
+            wakeups.forget(owner)
+        else:
+            metrics.note(owner, body.get("status", {}))
+            wakeups.wake_in(owner, delay_s * random.uniform(0.9, 1.1))  # noqa: S311  (to spread, not to hide)
+
+    return work

@@ -1,0 +1,229 @@
+"""One look at a ModelDeployment: resolve, observe, decide, plan, apply, tell. Repeating it changes nothing."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from forebay.api import ModelDeployment
+from forebay.controller.applying import apply_all
+from forebay.controller.world import World
+from forebay.kube.apply import MANAGER, Applier, OwnerReference
+from forebay.kube.children import Child, Id, Owner
+from forebay.kube.client import APPLY, ApiError, Client
+from forebay.kube.events import post_event
+from forebay.kube.gateways import Gateways
+from forebay.kube.resources import MODEL_DEPLOYMENT, POD
+from forebay.observation import Observation, Reason, Trouble
+from forebay.plan.cluster import check_reachable
+from forebay.plan.manifests import build_manifests
+from forebay.plan.resolve import Serving, resolve
+from forebay.plan.workloads import Revision, build_revision
+from forebay.rollout.decide import decide
+from forebay.rollout.state import Decision, RevisionState, RolloutState, WorkloadState
+from forebay.settings import Settings
+from forebay.status import is_settled, needs_watch, parse_progress, summarize, summarize_invalid, tell_events
+
+Json = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+# Everything is looked at now and then, whatever the watches missed.
+_RESYNC_S = 600.0
+_PROGRESS_S = 3.0
+_MOST_LOGS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciler:
+    """What a look at a ModelDeployment needs."""
+
+    client: Client
+    world: World
+    applier: Applier
+    gateways: Gateways
+    settings: Settings
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    async def reconcile(self, owner: Owner) -> float | None:
+        """Make the cluster as the object says; seconds until the next look, None when the object is gone."""
+        body = self.world.find(owner)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            self.gateways.settle(owner)
+            return None
+        previous: Json = body.get("status", {})
+        try:
+            md = parse(body)
+        except ValidationError as error:
+            trouble = Trouble(reason=Reason.INVALID_SPEC, message=describe_invalid(error), stalled=True)
+            status = summarize_invalid(body["metadata"]["generation"], [trouble], previous, self.clock())
+        else:
+            status = await self._serve(body, md, previous)
+        await self._tell(body, previous, status)
+        return _PROGRESS_S if needs_watch(self.world.pods.of(owner)) else _RESYNC_S
+
+    async def _serve(self, body: Json, md: ModelDeployment, previous: Json) -> Json:
+        owner, generation = Owner(md.metadata.namespace, md.metadata.name), body["metadata"]["generation"]
+        serving = resolve(md)
+        unreachable = check_reachable(serving)
+        if unreachable:
+            trouble = Trouble(reason=Reason.UNREACHABLE_MODEL, message=unreachable, stalled=True)
+            return summarize_invalid(generation, [trouble], previous, self.clock())
+        target = build_revision(serving, self.settings.site)
+        decision, troubles = await self._apply(body, serving, target, previous)
+        self._follow(owner, decision, previous, generation)
+        pods = self.world.pods.of(owner)
+        observation = Observation(
+            generation=generation,
+            serving=serving,
+            target=target,
+            decision=decision,
+            gateway=self.gateways.state_of(owner),
+            deployments=unpack_deployments(self.world.children.of(owner)),
+            pods=pods,
+            troubles=troubles,
+            downloaded_pct=await self._read_progress(pods),
+            url=f"http://{owner.name}.{owner.namespace}.svc.{self.settings.cluster_domain}",
+            external_url=f"{self.settings.gateway_url.rstrip('/')}/{owner.namespace}/{owner.name}"
+            if self.settings.gateway_url
+            else "",
+        )
+        status = summarize(observation, previous, self.clock())
+        if is_settled(status):
+            self.gateways.settle(owner)
+        return status
+
+    async def _apply(
+        self, body: Json, serving: Serving, target: Revision, previous: Json
+    ) -> tuple[Decision, list[Trouble]]:
+        """Make the target's children, and let go of what serves no more."""
+        owner = Owner(serving.namespace, serving.name)
+        reference = refer_to(body)
+        known = self.world.children.of(owner)
+        deployments = unpack_deployments(known)
+        state = RolloutState(
+            target=RevisionState(name=target.name, workloads=tuple(each.name for each in target.workloads)),
+            active=read_active(previous),
+            workloads={name: count(deployment) for name, deployment in deployments.items()},
+            gateway=self.gateways.state_of(owner),
+        )
+        manifests = build_manifests(serving, self.settings.site, target)
+        replicas = choose_replicas(target, state)
+        troubles = await apply_all(self.applier, reference, manifests, dict(known), replicas=replicas)
+        decision = decide(state)
+        wanted = {Id(each["kind"], each["metadata"]["name"]) for each in manifests}
+        for key in await self.applier.prune(reference, wanted | find_kept(deployments, decision.keep)):
+            _log.info("%s/%s: deleted %s %s", *owner, key.kind, key.name)
+        return decision, troubles
+
+    def _follow(self, owner: Owner, decision: Decision, previous: Json, generation: int) -> None:
+        """Ask the gateway soon when something is about to change for it."""
+        if decision.active is None:
+            self.gateways.settle(owner)
+        elif decision.active != read_active(previous) or previous.get("observedGeneration") != generation:
+            self.gateways.expect(owner)
+        else:
+            self.gateways.watch(owner)
+
+    async def _read_progress(self, pods: list[Json]) -> dict[str, int]:
+        progress = {}
+        for name in needs_watch(pods)[:_MOST_LOGS]:
+            namespace = next(pod["metadata"]["namespace"] for pod in pods if pod["metadata"]["name"] == name)
+            path = POD.path(namespace=namespace, name=name, subresource="log")
+            try:
+                lines = await self.client.read_text(path, container="download", tailLines="1")
+            except ApiError:
+                continue  # the container has ended meanwhile, or has not begun
+            pct = parse_progress(lines.strip())
+            if pct is not None:
+                progress[name] = pct
+        return progress
+
+    async def _tell(self, body: Json, previous: Json, status: Json) -> None:
+        """Write the status if it changed, and the events of the change."""
+        if status == previous:
+            return
+        reference = refer_to(body)
+        metadata = {"name": reference.owner.name, "namespace": reference.owner.namespace, "uid": reference.uid}
+        path = MODEL_DEPLOYMENT.path(
+            namespace=reference.owner.namespace, name=reference.owner.name, subresource="status"
+        )
+        applied = {"apiVersion": reference.api_version, "kind": reference.kind, "metadata": metadata, "status": status}
+        answer = await self.client.write(
+            "PATCH", path, applied, content_type=APPLY, fieldManager=MANAGER, force="true", fieldValidation="Strict"
+        )
+        self.client.on_write(MODEL_DEPLOYMENT.kind, "status")
+        self.world.put(answer.body)
+        for event in tell_events(previous, status):
+            await post_event(self.client, reference, event, now=self.clock(), reporter=self.settings.pod_name)
+
+
+def parse(body: Mapping[str, Any]) -> ModelDeployment:
+    """The object that the apiserver keeps."""
+    spec_only = {name: value for name, value in body.items() if name != "status"}
+    return ModelDeployment.model_validate(spec_only, strict=True, by_alias=True, by_name=False)
+
+
+def describe_invalid(error: ValidationError) -> str:
+    """What an object that the CRD let through lacks: the CRD is older or newer than this operator."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found[:3])
+    return f"this operator can't read the object, so the CRD is of another version: upgrade the chart. {said}"
+
+
+def refer_to(body: Mapping[str, Any]) -> OwnerReference:
+    """The reference to a ModelDeployment that its children carry."""
+    metadata = body["metadata"]
+    return OwnerReference(
+        owner=Owner(metadata["namespace"], metadata["name"]),
+        uid=metadata["uid"],
+        api_version=MODEL_DEPLOYMENT.api_version,
+        kind=MODEL_DEPLOYMENT.kind,
+    )
+
+
+def read_active(status: Mapping[str, Any]) -> RevisionState | None:
+    """Who got the traffic last, from the status."""
+    traffic = status.get("traffic") or []
+    if not traffic:
+        return None
+    return RevisionState(name=traffic[0]["revision"], workloads=tuple(traffic[0]["workloads"]))
+
+
+def unpack_deployments(children: Mapping[Id, Child]) -> dict[str, Json]:
+    """The Deployments among the children, by name."""
+    return {key.name: child.content for key, child in children.items() if key.kind == "Deployment"}
+
+
+def count(deployment: Mapping[str, Any]) -> WorkloadState:
+    """The instances of a Deployment. Until its controller has seen the latest spec none counts."""
+    spec, status = deployment["spec"], deployment.get("status", {})
+    current = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    ready = min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0)) if current else 0
+    return WorkloadState(wanted=spec.get("replicas", 1), ready=ready)
+
+
+def choose_replicas(target: Revision, state: RolloutState) -> dict[str, int]:
+    """With how many instances a workload begins that is scaled: as many as it has, or as the one that serves has."""
+    chosen = {}
+    for planned in target.workloads:
+        scaling = planned.workload.scaling
+        names = [planned.name, *(state.active.workloads if state.active else ())]
+        same_role = [name for name in names if name.rpartition("-")[0] == planned.name.rpartition("-")[0]]
+        running = [state.workloads[name].wanted for name in same_role if name in state.workloads]
+        chosen[planned.name] = max(scaling.least, min(running[0] if running else scaling.least, scaling.most))
+    return chosen
+
+
+def find_kept(deployments: Mapping[str, Json], workloads: frozenset[str]) -> set[Id]:
+    """The children of workloads that stay: what they are, what their pods read, and what protects these."""
+    kept = set()
+    for name in workloads & deployments.keys():
+        prefix = name.rpartition("-")[0]
+        kept |= {Id(kind, name) for kind in ("Deployment", "Service", "HorizontalPodAutoscaler")}
+        kept |= {Id(kind, prefix) for kind in ("PodDisruptionBudget", "NetworkPolicy")}
+        volumes = deployments[name]["spec"]["template"]["spec"].get("volumes", ())
+        kept |= {Id("ConfigMap", volume["configMap"]["name"]) for volume in volumes if "configMap" in volume}
+    return kept

@@ -1,0 +1,182 @@
+"""One generic way to write children: server-side apply with one field manager, then prune by owner."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from forebay.kube.children import APPLIED, Child, Children, Id, Owner, pack
+from forebay.kube.client import APPLY, Answer, ApiError, Client
+from forebay.kube.match import is_as_wanted
+from forebay.kube.resources import BY_KIND, CHILDREN, Resource
+from forebay.plan.names import WORKLOAD_LABEL, digest
+
+Json = dict[str, Any]
+
+MANAGER = "forebay"
+# Owns nothing but `replicas` until a HorizontalPodAutoscaler does.
+SCALER = "forebay-scaler"
+
+
+class ChildConflictError(Exception):
+    """An object of this name exists, and belongs to somebody else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnerReference:
+    """The ModelDeployment that children are made for."""
+
+    owner: Owner
+    uid: str
+    api_version: str
+    kind: str
+
+    def build(self) -> Json:
+        """The entry of `metadata.ownerReferences`. It never blocks a deletion."""
+        return {
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "name": self.owner.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+
+
+class Applier:
+    """Writes children, and remembers what it has seen to be as wanted."""
+
+    def __init__(self, client: Client, children: Children) -> None:
+        self._client = client
+        self._children = children
+        # What was looked at and found as wanted, so that it is not unpacked again: (uid, version) -> digest.
+        self._settled: dict[str, tuple[str, str]] = {}
+
+    async def apply(self, reference: OwnerReference, manifest: Json) -> bool:
+        """Make a child as the manifest says; False if it was so already.
+
+        Raises ApiError when the apiserver refuses, ChildConflictError when somebody else's object has the name.
+        """
+        wanted = _complete(manifest, reference)
+        key = Id(manifest["kind"], manifest["metadata"]["name"])
+        known = self._children.of(reference.owner).get(key)
+        if known is not None:
+            if not known.owner_uid:
+                raise ChildConflictError(_describe_conflict(manifest))
+            if known.owner_uid != reference.uid:
+                # Of a ModelDeployment of the same name that was deleted: it goes sooner or later anyway.
+                await self._delete(reference.owner, key, known)
+                known = None
+            elif self._is_settled(known, wanted):
+                return False
+        resource = BY_KIND[manifest["kind"]]
+        if known is None and WORKLOAD_LABEL not in manifest["metadata"]["labels"]:
+            await self._check_free(resource, manifest, reference)
+        answer = await self._write(resource, wanted)
+        self._children.put(reference.owner, _typed(resource, answer.body))
+        applied = answer.body["metadata"]
+        # Should the apiserver write something in a way that isn't recognized, it is not written again for ever.
+        self._settled[applied["uid"]] = (applied["resourceVersion"], _applied(wanted))
+        return True
+
+    def is_settled(self, reference: OwnerReference, manifest: Json) -> bool:
+        """Whether a child is as the manifest says, as far as is known."""
+        known = self._children.of(reference.owner).get(Id(manifest["kind"], manifest["metadata"]["name"]))
+        return known is not None and self._is_settled(known, _complete(manifest, reference))
+
+    async def apply_replicas(self, reference: OwnerReference, name: str, replicas: int) -> None:
+        """Set the number of a Deployment's instances once, for an autoscaler to take over."""
+        resource = BY_KIND["Deployment"]
+        body = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": name, "namespace": reference.owner.namespace},
+            "spec": {"replicas": replicas},
+        }
+        answer = await self._write(resource, body, manager=SCALER)
+        self._children.put(reference.owner, _typed(resource, answer.body))
+
+    async def prune(self, reference: OwnerReference, keep: Iterable[Id]) -> list[Id]:
+        """Delete the children that nobody wants any more; an earlier owner's go with their owner."""
+        kept = set(keep)
+        found = self._children.of(reference.owner)
+        order = {resource.kind: index for index, resource in enumerate(CHILDREN)}
+        gone = sorted((key for key in found if key not in kept and key.kind in order), key=lambda key: order[key.kind])
+        deleted = []
+        for key in gone:
+            child = found.get(key)
+            if child is not None and child.owner_uid == reference.uid:
+                await self._delete(reference.owner, key, child)
+                deleted.append(key)
+        return deleted
+
+    async def _delete(self, owner: Owner, key: Id, child: Child) -> None:
+        resource = BY_KIND[key.kind]
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": child.uid},
+        }
+        try:
+            await self._client.write("DELETE", resource.path(namespace=owner.namespace, name=key.name), body)
+            self._client.on_write(key.kind, "delete")
+        except ApiError as error:
+            if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+                raise
+        self._settled.pop(child.uid, None)
+        self._children.drop(owner, key, uid=child.uid)
+
+    def _is_settled(self, known: Child, wanted: Json) -> bool:
+        state = (known.resource_version, _applied(wanted))
+        if self._settled.get(known.uid) == state:
+            return True
+        if known.applied != _applied(wanted) or not is_as_wanted(wanted, known.content):
+            return False
+        self._settled[known.uid] = state
+        return True
+
+    async def _check_free(self, resource: Resource, manifest: Json, reference: OwnerReference) -> None:
+        """A name that people might choose, too: server-side apply would quietly take over what they called so."""
+        metadata = manifest["metadata"]
+        path = resource.path(namespace=metadata["namespace"], name=metadata["name"])
+        try:
+            found = pack(await self._client.read(path, resourceVersion="0"))
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return
+            raise
+        if found.owner_uid != reference.uid:
+            raise ChildConflictError(_describe_conflict(manifest))
+
+    async def _write(self, resource: Resource, body: Json, *, manager: str = MANAGER) -> Answer:
+        metadata = body["metadata"]
+        path = resource.path(namespace=metadata["namespace"], name=metadata["name"])
+        params = {"fieldManager": manager, "force": "true", "fieldValidation": "Strict"}
+        answer = await self._client.write("PATCH", path, body, content_type=APPLY, **params)
+        self._client.on_write(resource.kind, "apply")
+        return answer
+
+
+def _complete(manifest: Json, reference: OwnerReference) -> Json:
+    metadata = manifest["metadata"]
+    annotations = {**metadata.get("annotations", {}), APPLIED: digest(manifest)}
+    owned = {**metadata, "annotations": annotations, "ownerReferences": [reference.build()]}
+    return {**manifest, "metadata": owned}
+
+
+def _applied(wanted: Json) -> str:
+    return str(wanted["metadata"]["annotations"][APPLIED])
+
+
+def _typed(resource: Resource, body: Json) -> Json:
+    """An object with its type, which lists and watches leave out."""
+    return {**body, "apiVersion": resource.api_version, "kind": resource.kind}
+
+
+def _describe_conflict(manifest: Mapping[str, Any]) -> str:
+    kind, name = manifest["kind"], manifest["metadata"]["name"]
+    return (
+        f"{kind} {name} exists already and belongs to somebody else: rename the ModelDeployment, or delete the {kind} "
+        f"(kubectl delete {kind.lower()} {name} -n {manifest['metadata']['namespace']})"
+    )

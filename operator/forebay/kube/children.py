@@ -1,0 +1,114 @@
+"""What is known of the children in the cluster, from the watch and from our own writes; kept small."""
+
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from forebay.api import GROUP
+
+Json = dict[str, Any]
+
+APPLIED = "forebay.dev/applied"
+# What nobody here reads, and is most of an object.
+_DROPPED = ("managedFields", "selfLink")
+
+
+class Id(NamedTuple):
+    """A child in its namespace."""
+
+    kind: str
+    name: str
+
+
+class Owner(NamedTuple):
+    """The ModelDeployment that children belong to."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """An object as it was seen last, packed.
+
+    `owner_uid` is of the ModelDeployment that controls it; empty for somebody else's. `applied` is the digest of what
+    was applied, from its annotation.
+    """
+
+    uid: str
+    owner_uid: str
+    resource_version: str
+    applied: str
+    packed: bytes
+
+    @property
+    def content(self) -> Json:
+        """The object."""
+        content: Json = json.loads(zlib.decompress(self.packed))
+        return content
+
+
+def pack(body: Mapping[str, Any]) -> Child:
+    """An object as it is kept."""
+    metadata = {name: value for name, value in body["metadata"].items() if name not in _DROPPED}
+    owners = [
+        each
+        for each in metadata.get("ownerReferences", ())
+        if each.get("controller") and each["apiVersion"].startswith(f"{GROUP}/")
+    ]
+    text = json.dumps({**body, "metadata": metadata}, separators=(",", ":"))
+    return Child(
+        uid=metadata["uid"],
+        owner_uid=owners[0]["uid"] if owners else "",
+        resource_version=metadata["resourceVersion"],
+        applied=metadata.get("annotations", {}).get(APPLIED, ""),
+        packed=zlib.compress(text.encode(), 1),
+    )
+
+
+class Children:
+    """The children of all ModelDeployments, by owner."""
+
+    def __init__(self) -> None:
+        self._found: defaultdict[Owner, dict[Id, Child]] = defaultdict(dict)
+
+    def of(self, owner: Owner) -> Mapping[Id, Child]:
+        """The children of a ModelDeployment."""
+        return self._found.get(owner, {})
+
+    def put(self, owner: Owner, body: Mapping[str, Any]) -> bool:
+        """Keep an object as it is now; False if it was known already, or is older than what is known."""
+        key = Id(body["kind"], body["metadata"]["name"])
+        known = self._found[owner].get(key)
+        version = body["metadata"]["resourceVersion"]
+        if known is not None and known.uid == body["metadata"]["uid"] and int(version) <= int(known.resource_version):
+            return False
+        self._found[owner][key] = pack(body)
+        return True
+
+    def drop(self, owner: Owner, key: Id, *, uid: str) -> bool:
+        """Forget an object that is gone; False if it was not known, or another has its name by now."""
+        known = self._found.get(owner, {}).get(key)
+        if known is None or known.uid != uid:
+            return False
+        del self._found[owner][key]
+        if not self._found[owner]:
+            del self._found[owner]
+        return True
+
+    def replace(self, kind: str, bodies: Iterable[tuple[Owner, Mapping[str, Any]]]) -> set[Owner]:
+        """Keep exactly these objects of a kind; the owners of those that have changed or are gone."""
+        changed, there = set(), set()
+        for owner, body in bodies:
+            there.add((owner, body["metadata"]["name"]))
+            if self.put(owner, body):
+                changed.add(owner)
+        gone = [(owner, key) for owner, found in self._found.items() for key in found if key.kind == kind]
+        for owner, key in gone:
+            if (owner, key.name) not in there:
+                self.drop(owner, key, uid=self._found[owner][key].uid)
+                changed.add(owner)
+        return changed

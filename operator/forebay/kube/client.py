@@ -1,0 +1,165 @@
+"""Requests to the apiserver: plain JSON in and out, errors with the apiserver's own words."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import aiohttp
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+Json = dict[str, Any]
+
+APPLY = "application/apply-patch+yaml"
+MERGE_PATCH = "application/merge-patch+json"
+_JSON = "application/json"
+_TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+# What came of a request is unknown: it is made again, since every write here can be repeated.
+_UNANSWERED = (aiohttp.ClientConnectionError, asyncio.TimeoutError)
+
+
+class ApiError(Exception):
+    """The apiserver's refusal: its HTTP status, its reason (Conflict, Forbidden, Invalid, ...) and its sentence."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class NoClusterError(Exception):
+    """There is no apiserver to talk to, or it doesn't answer."""
+
+
+class Answer(NamedTuple):
+    """An answer: its HTTP status, and its object."""
+
+    status: int
+    body: Json
+
+
+class Client:
+    """A connection to one apiserver. `before_write` is called before each write, and may raise to prevent it."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        before_write: Callable[[], None] = lambda: None,
+        on_write: Callable[[str, str], None] = lambda _kind, _verb: None,
+    ) -> None:
+        self.url = configuration.host.rstrip("/")
+        self._configuration = configuration
+        self._before_write = before_write
+        self.on_write = on_write
+        connector = aiohttp.TCPConnector(ssl=RESTClientObject(configuration).ssl_context, limit=64)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, trust_env=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def read(self, path: str, **params: str) -> Json:
+        """GET an object or a list."""
+        return (await self._request("GET", path, params=params)).body
+
+    async def read_text(self, path: str, **params: str) -> str:
+        """GET a text, such as a pod's log."""
+        async with self._session.get(self.url + path, params=params, headers=await self._headers()) as response:
+            text = await response.text(errors="replace")
+            if response.status >= 300:
+                raise _error(response.status, text)
+            return text
+
+    async def stream(self, path: str, *, silence_s: float, **params: str) -> AsyncIterator[bytes]:
+        """The lines of an answer that goes on; it ends when nothing was said for so long."""
+        timeout = aiohttp.ClientTimeout(total=None, connect=5, sock_read=silence_s)
+        url = self.url + path
+        async with self._session.get(url, params=params, headers=await self._headers(), timeout=timeout) as response:
+            if response.status >= 300:
+                raise _error(response.status, await response.text())
+            # Lines may be longer than aiohttp's own readline takes.
+            rest = b""
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line:
+                        yield line
+
+    async def write(
+        self, method: str, path: str, body: Json | None = None, *, content_type: str = _JSON, **params: str
+    ) -> Answer:
+        """Change something."""
+        self._before_write()
+        return await self._request(method, path, body=body, content_type=content_type, params=params)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        content_type: str = _JSON,
+        params: Mapping[str, str],
+    ) -> Answer:
+        headers = await self._headers()
+        data = None
+        if body is not None:
+            data = json.dumps(body)
+            headers["Content-Type"] = content_type
+        try:
+            async with self._session.request(
+                method, self.url + path, params=params, headers=headers, data=data
+            ) as response:
+                text = await response.text()
+        except _UNANSWERED as error:
+            raise NoClusterError(
+                f"the apiserver at {self.url} does not answer: {error or type(error).__name__}"
+            ) from None
+        if response.status >= 300:
+            raise _error(response.status, text)
+        return Answer(response.status, json.loads(text))
+
+    async def _headers(self) -> dict[str, str]:
+        headers = {"Accept": _JSON}
+        settings: Any = await self._configuration.auth_settings()
+        for setting in settings.values():
+            if setting["in"] == "header" and setting["value"]:
+                headers[setting["key"]] = setting["value"]
+        return headers
+
+
+def _error(status: int, text: str) -> ApiError:
+    try:
+        found = json.loads(text)
+        return ApiError(status, str(found.get("reason", "")), str(found.get("message", "")) or f"HTTP {status}")
+    except (ValueError, AttributeError):
+        return ApiError(status, "", f"HTTP {status}: {text[:200]}")
+
+
+async def load_configuration(*, context: str | None = None, kubeconfig: str | None = None) -> Configuration:
+    """Where the apiserver is, and who we are there: the pod's own account, or the kubeconfig of a person."""
+    configuration = Configuration()
+    if context is None and kubeconfig is None:
+        try:
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except ConfigException:
+            pass
+        else:
+            return configuration
+    try:
+        await load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=kubeconfig, context=context, client_configuration=configuration
+        )
+    except (ConfigException, OSError) as error:
+        raise NoClusterError(
+            f"no cluster to talk to: {error}. Is $KUBECONFIG right? kubectl config get-contexts"
+        ) from None
+    return configuration

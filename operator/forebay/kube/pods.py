@@ -1,0 +1,75 @@
+"""The pods of all ModelDeployments, as far as their state tells something."""
+
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from forebay.kube.children import Owner
+
+Json = dict[str, Any]
+_METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "labels",
+    "deletionTimestamp",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+)
+_STATUS = ("phase", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses")
+
+
+def trim(body: Mapping[str, Any]) -> Json:
+    """What is kept of a pod: who it is, where it is, what it asks for, and how it is."""
+    metadata, spec, status = body["metadata"], body.get("spec", {}), body.get("status", {})
+    containers = {
+        kind: [{name: each.get(name) for name in ("name", "image", "resources")} for each in spec.get(kind, ())]
+        for kind in ("initContainers", "containers")
+    }
+    return {
+        "metadata": {name: metadata[name] for name in _METADATA if name in metadata},
+        "spec": {**containers, **({"nodeName": spec["nodeName"]} if "nodeName" in spec else {})},
+        "status": {name: status[name] for name in _STATUS if name in status},
+    }
+
+
+class Pods:
+    """Pods by owner and name, packed."""
+
+    def __init__(self) -> None:
+        self._found: defaultdict[Owner, dict[str, bytes]] = defaultdict(dict)
+
+    def of(self, owner: Owner) -> list[Json]:
+        """The pods of a ModelDeployment, in the order of their names."""
+        return [json.loads(zlib.decompress(packed)) for _, packed in sorted(self._found.get(owner, {}).items())]
+
+    def put(self, owner: Owner, body: Mapping[str, Any]) -> bool:
+        """Keep a pod as it is now; False if nothing that is kept has changed."""
+        packed = zlib.compress(json.dumps(trim(body), separators=(",", ":")).encode(), 1)
+        name = body["metadata"]["name"]
+        if self._found[owner].get(name) == packed:
+            return False
+        self._found[owner][name] = packed
+        return True
+
+    def drop(self, owner: Owner, name: str) -> bool:
+        """Forget a pod that is gone."""
+        found = self._found.get(owner, {}).pop(name, None)
+        if not self._found.get(owner):
+            self._found.pop(owner, None)
+        return found is not None
+
+    def replace(self, bodies: Iterable[tuple[Owner, Mapping[str, Any]]]) -> set[Owner]:
+        """Keep exactly these pods; the owners of those that have changed or are gone."""
+        changed, there = set(), set()
+        for owner, body in bodies:
+            there.add((owner, body["metadata"]["name"]))
+            if self.put(owner, body):
+                changed.add(owner)
+        for owner, name in [(owner, name) for owner, found in self._found.items() for name in found]:
+            if (owner, name) not in there:
+                self.drop(owner, name)
+                changed.add(owner)
+        return changed

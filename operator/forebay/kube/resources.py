@@ -1,0 +1,52 @@
+"""The resources that Forebay reads and writes, and their paths in the apiserver."""
+
+from typing import NamedTuple
+
+
+class Resource(NamedTuple):
+    """A kind, and where the apiserver has it."""
+
+    api_version: str
+    kind: str
+    plural: str
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """The version in its group."""
+        return self.api_version.rpartition("/")[2]
+
+    def path(self, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The path of a collection, an object, or one of its subresources."""
+        steps = ["apis" if self.group else "api", self.api_version]
+        steps += ["namespaces", namespace] if namespace else []
+        return "/" + "/".join([*steps, self.plural, *(step for step in (name, subresource) if step)])
+
+
+MODEL_DEPLOYMENT = Resource("forebay.dev/v1alpha1", "ModelDeployment", "modeldeployments")
+SERVICE_ACCOUNT = Resource("v1", "ServiceAccount", "serviceaccounts")
+SERVICE = Resource("v1", "Service", "services")
+CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")
+NETWORK_POLICY = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
+DISRUPTION_BUDGET = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments")
+AUTOSCALER = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+POD = Resource("v1", "Pod", "pods")
+LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
+EVENT = Resource("v1", "Event", "events")
+
+# All kinds of children, in the order in which they go: who serves before what it serves with.
+CHILDREN = (
+    AUTOSCALER,
+    DEPLOYMENT,
+    SERVICE,
+    DISRUPTION_BUDGET,
+    NETWORK_POLICY,
+    CONFIG_MAP,
+    SERVICE_ACCOUNT,
+)
+BY_KIND = {resource.kind: resource for resource in CHILDREN}

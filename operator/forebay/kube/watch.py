@@ -1,0 +1,110 @@
+"""What happens to the objects of a kind: a list, and then every change, for as long as the process runs."""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from forebay.kube.client import ApiError, Client, NoClusterError
+from forebay.kube.resources import Resource
+
+Json = dict[str, Any]
+# Hears the whole list: at the beginning, and whenever changes were missed.
+OnList = Callable[[Sequence[Json]], None]
+# Hears of one change: ADDED, MODIFIED or DELETED, and the object.
+OnChange = Callable[[str, Json], None]
+
+_log = logging.getLogger(__name__)
+_PAGE = "500"
+_WATCH_S = 290
+_SILENCE_S = 30
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 10.0
+_GONE = 410
+
+
+class _GoneError(Exception):
+    """The apiserver no longer knows the changes since the version that was seen last."""
+
+
+class Scope(NamedTuple):
+    """Which objects of a kind: of all namespaces or of one, with all labels or with some."""
+
+    namespace: str = ""
+    selector: str = ""
+
+
+class Watch:
+    """A list and its changes. `synced` is set when the first list is there."""
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        scope: Scope,
+        *,
+        on_list: OnList,
+        on_change: OnChange,
+    ) -> None:
+        self.synced = asyncio.Event()
+        self._client = client
+        self._resource = resource
+        self._path = resource.path(namespace=scope.namespace)
+        self._params = {"labelSelector": scope.selector} if scope.selector else {}
+        self._on_list = on_list
+        self._on_change = on_change
+        self._version = ""
+
+    async def run(self) -> None:
+        """Tell of everything until cancelled. What the apiserver doesn't answer is asked for again, ever less often."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                    self.synced.set()
+                await self._follow()
+                pause_s = _FIRST_PAUSE_S
+            except _GoneError:
+                self._version = ""
+            except (ApiError, NoClusterError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+                _log.warning("watching %s: %s", self._resource.plural, error or type(error).__name__)
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  (to spread, not to hide)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _list(self) -> None:
+        items: list[Json] = []
+        params = {"limit": _PAGE, **self._params}
+        while True:
+            page = await self._client.read(self._path, **params)
+            items += [self._typed(item) for item in page["items"]]
+            more = page["metadata"].get("continue")
+            if not more:
+                break
+            params["continue"] = more
+        self._on_list(items)
+        self._version = page["metadata"]["resourceVersion"]
+
+    async def _follow(self) -> None:
+        params = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_S), **self._params}
+        lines = self._client.stream(
+            self._path, silence_s=_WATCH_S + _SILENCE_S, resourceVersion=self._version, **params
+        )
+        async for line in lines:
+            event = json.loads(line)
+            body = event["object"]
+            if event["type"] == "ERROR":
+                if body.get("code") == _GONE:
+                    raise _GoneError
+                raise ApiError(body.get("code", 0), body.get("reason", ""), body.get("message", "the watch failed"))
+            self._version = body["metadata"]["resourceVersion"]
+            if event["type"] != "BOOKMARK":
+                self._on_change(event["type"], self._typed(body))
+
+    def _typed(self, body: Json) -> Json:
+        """Items of lists come without their type."""
+        return {**body, "apiVersion": self._resource.api_version, "kind": self._resource.kind}
