@@ -16,6 +16,8 @@ UNLIMITED = 1_000_000
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _MOST_RETRIES = 2
 _TYPE = "type.googleapis.com/envoy."
+# Where config comes from in a cluster: the pilot's one stream.
+FROM_PILOT: Json = {"ads": {}, "resource_api_version": "V3"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,20 @@ class InternalListener:
     name: str
 
 
-Members = Address | EndpointFile | DnsName | InternalListener
+@dataclass(frozen=True)
+class Pipe:
+    """A unix socket of the same pod."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """A cluster's members as the pilot tells them (EDS over ADS)."""
+
+
+Member = Address | DnsName | InternalListener | Pipe
+Members = Member | EndpointFile | Discovered
 
 
 @dataclass(frozen=True)
@@ -98,7 +113,7 @@ def build_limits(*, connections: int = UNLIMITED, pending: int = UNLIMITED) -> J
 
 
 def build_cluster(name: str, members: Members, *, protocol: str, **fields: Any) -> Json:
-    """A cluster whose members are one address, a watched file, or a DNS name."""
+    """A cluster whose members are one address, a watched file, a DNS name, or told by the pilot."""
     cluster: Json = {
         "name": name,
         "connect_timeout": "1s",
@@ -109,6 +124,8 @@ def build_cluster(name: str, members: Members, *, protocol: str, **fields: Any) 
     if isinstance(members, EndpointFile):
         source = {"path_config_source": {"path": members.path}, "resource_api_version": "V3"}
         return {**cluster, "type": "EDS", "eds_cluster_config": {"service_name": name, "eds_config": source}}
+    if isinstance(members, Discovered):
+        return {**cluster, "type": "EDS", "eds_cluster_config": {"service_name": name, "eds_config": FROM_PILOT}}
     assignment = {"load_assignment": build_assignment(name, [members])}
     if isinstance(members, DnsName):
         # Instances that come and go are noticed within this and the 5 s that CoreDNS keeps an answer.
@@ -117,13 +134,15 @@ def build_cluster(name: str, members: Members, *, protocol: str, **fields: Any) 
     return {**cluster, "type": "STATIC", **assignment}
 
 
-def build_assignment(cluster: str, members: Iterable[Address | DnsName | InternalListener]) -> Json:
+def build_assignment(cluster: str, members: Iterable[Member]) -> Json:
     """The members of a cluster (ClusterLoadAssignment)."""
     endpoints = [{"endpoint": {"address": _build_member(member)}} for member in members]
     return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": endpoints}]}
 
 
-def _build_member(member: Address | DnsName | InternalListener) -> Json:
+def _build_member(member: Member) -> Json:
+    if isinstance(member, Pipe):
+        return {"pipe": {"path": member.path}}
     if isinstance(member, InternalListener):
         return {"envoy_internal_address": {"server_listener_name": member.name}}
     return build_address(Address(member.host, member.port))
@@ -132,7 +151,11 @@ def _build_member(member: Address | DnsName | InternalListener) -> Json:
 def build_connection_manager(
     name: str, *, virtual_hosts: Sequence[Json], filters: Sequence[Json] = (), replies: Sequence[Json], **fields: Any
 ) -> Json:
-    """The filter chain of an HTTP listener that takes HTTP/1.1 and HTTP/2 (gRPC) on one port."""
+    """The filter chain of an HTTP listener that takes HTTP/1.1 and HTTP/2 (gRPC) on one port.
+
+    Its routes are those of `virtual_hosts`, or come from the pilot when `rds` is among the fields.
+    """
+    routes = {} if "rds" in fields else {"route_config": {"name": name, "virtual_hosts": list(virtual_hosts)}}
     router = {
         "name": "envoy.filters.http.router",
         "typed_config": build_any("extensions.filters.http.router.v3.Router", suppress_envoy_headers=True),
@@ -148,9 +171,9 @@ def build_connection_manager(
         path_with_escaped_slashes_action="REJECT_REQUEST",
         server_header_transformation="PASS_THROUGH",
         stream_idle_timeout="0s",
-        route_config={"name": name, "virtual_hosts": list(virtual_hosts)},
         http_filters=[*filters, router],
         local_reply_config={"mappers": list(replies)},
+        **routes,
         **fields,
     )
     return {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
@@ -174,14 +197,14 @@ def build_virtual_host(name: str, *, domains: Sequence[str], routes: Sequence[Js
     }
 
 
-def build_retry_policy(upstream: Upstream) -> Json:
+def build_retry_policy(instances: int) -> Json:
     """Try another instance when one is full or fails. A prediction changes nothing, so it may be asked for twice."""
     predicate = build_any("extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")
     return {
         "retry_on": "connect-failure,refused-stream,reset,retriable-headers",
         "retriable_headers": [{"name": RETRY_HEADER, "present_match": True}],
         # Where there is no other instance the same one would refuse again.
-        "num_retries": min(upstream.instances - 1, _MOST_RETRIES),
+        "num_retries": max(0, min(instances - 1, _MOST_RETRIES)),
         "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.010s"},
         "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": predicate}],
         # An instance that fails fast has the fewest requests, so LEAST_REQUEST picks it again and again.

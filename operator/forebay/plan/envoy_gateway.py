@@ -1,109 +1,184 @@
-"""The gateway: one Envoy in front of all ModelDeployments, by path, by host, and for gRPC by authority or header."""
+"""The gateway: one Envoy in front of all ModelDeployments.
+
+In local mode its config is fixed. In a cluster it starts with a bootstrap, and the pilot sends it all the rest.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from forebay.plan import names
 from forebay.plan.envoy import (
+    FROM_PILOT,
     Address,
+    Discovered,
     Json,
     Members,
-    Upstream,
+    Pipe,
     build_address,
+    build_any,
     build_cluster,
     build_connection_manager,
-    build_retry_policy,
     build_virtual_host,
 )
-from forebay.plan.envoy_replies import build_mappers, build_refusal
-from forebay.plan.resolve import Serving
-from forebay.plan.units import format_envoy_duration
+from forebay.plan.envoy_access import build_access_filters, build_forgery_guard
+from forebay.plan.envoy_counts import build_request_log, build_stats_config
+from forebay.plan.envoy_replies import GATEWAY_REPLIES, build_mappers
+from forebay.plan.envoy_routes import (
+    ROUTES,
+    Entrance,
+    Target,
+    build_any_path_routes,
+    build_entrance_routes,
+    build_missing_routes,
+    build_shared_host,
+)
 
-# The queue answers first: this bound is for an instance that hangs, tries on other instances included.
+# The pilot stands on this module, and not on all of the API.
+if TYPE_CHECKING:
+    from forebay.plan.resolve import Serving
+
+_ALL = "0.0.0.0"  # noqa: S104  (it is what clients connect to)
+XDS_SOCKET = "/run/forebay/xds.sock"
+ADMIN_SOCKET = "/run/forebay/admin.sock"
+GATEWAY_PORT = 8080
+READY = Address(_ALL, 8081)
+# All pods of the gateway, among which rate limits are divided.
+LOCAL_CLUSTER = "gateway"
+_PILOT = "pilot"
 _TIMEOUTS = 3
 _GRACE_S = 1.0
-# `:path` has the query, too.
-_STREAMS = r"[^?]*(/generate_stream|/ModelStreamInfer)([?].*)?"
+# With every one of them a file descriptor to the client and at most one to an instance.
+_CONNECTIONS = 100_000
+_EVICT_S = 6 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """Where the requests of one ModelDeployment go: the instances of its entry workload."""
+    """Where the requests of one ModelDeployment go in local mode: the instances of its entry workload."""
 
-    namespace: str
-    deployment: str
-    timeout_s: float
-    upstream: Upstream
-
-    @property
-    def name(self) -> str:
-        """The route's name, and its cluster's."""
-        return names.build_route_name(namespace=self.namespace, deployment=self.deployment)
+    entrance: Entrance
+    members: Members
 
 
-def build_route(serving: Serving, members: Members) -> Route:
+def derive_timeout_s(queue_timeout_s: float) -> float:
+    """How long an instance may be silent. The queue answers first, tries on other instances included."""
+    return queue_timeout_s * _TIMEOUTS + _GRACE_S
+
+
+def build_route(serving: "Serving", members: Members) -> Route:
     """The route to a ModelDeployment's entry workload."""
-    upstream = Upstream(members, serving.entry.replicas)
-    timeout_s = serving.entry.limits.timeout_s * _TIMEOUTS + _GRACE_S
-    return Route(namespace=serving.namespace, deployment=serving.name, timeout_s=timeout_s, upstream=upstream)
+    name = names.build_route_name(namespace=serving.namespace, deployment=serving.name)
+    entrance = Entrance(
+        namespace=serving.namespace,
+        deployment=serving.name,
+        timeout_s=derive_timeout_s(serving.entry.limits.timeout_s),
+        targets=(Target(cluster=name),),
+        instances=serving.entry.replicas,
+    )
+    return Route(entrance=entrance, members=members)
 
 
 def build_gateway(routes: Sequence[Route], *, listen: Address, admin: Address) -> Json:
     """The whole config (bootstrap) of a gateway with fixed routes."""
+    built = {route.entrance.name: build_entrance_routes(route.entrance) for route in routes}
+    known = ", ".join(f"/{name}" for name in built)
+    missing = build_missing_routes(f"no ModelDeployment here. Paths: {known}")
+    only = build_any_path_routes(routes[0].entrance) if len(routes) == 1 else []
+    shared = build_shared_host(built, fallback=[*only, *missing])
     chain = build_connection_manager(
-        "gateway",
-        virtual_hosts=[*(_build_host(route) for route in routes), _build_paths(routes)],
-        replies=build_mappers(),
+        "gateway", virtual_hosts=[*(each.host for each in built.values()), shared], replies=build_mappers()
     )
     return {
         "node": {"id": "gateway", "cluster": "gateway"},
         "admin": {"address": build_address(admin)},
         "static_resources": {
             "listeners": [{"name": "gateway", "address": build_address(listen), "filter_chains": [chain]}],
-            "clusters": [
-                build_cluster(route.name, route.upstream.members, protocol="downstream", lb_policy="LEAST_REQUEST")
-                for route in routes
-            ],
+            "clusters": [build_workload_cluster(route.entrance.name, route.members) for route in routes],
         },
     }
 
 
-def _build_host(route: Route) -> Json:
-    host = f"{route.deployment}.{route.namespace}"
-    domains = [host, f"{host}:*", f"{host}.*"]
-    return build_virtual_host(route.name, domains=domains, routes=_build_routes(route, {"prefix": "/"}))
+def build_workload_cluster(name: str, members: Members | None = None) -> Json:
+    """The instances of an entry workload; in a cluster the pilot tells who they are."""
+    return build_cluster(name, members or Discovered(), protocol="downstream", lb_policy="LEAST_REQUEST")
 
 
-def _build_paths(routes: Sequence[Route]) -> Json:
-    """Whatever the host: by header, by path, and, when there is but one, that one."""
-    known = ", ".join(f"/{route.name}" for route in routes)
-    missing = build_refusal(404, reason="no-such-deployment", message=f"no ModelDeployment here. Paths: {known}")
-    by_header = [match for route in routes for match in _build_routes(route, _match_header(route))]
-    by_path = [match for route in routes for match in _build_path_routes(route)]
-    only = [match for route in routes[:1] if len(routes) == 1 for match in _build_routes(route, {"prefix": "/"})]
-    matches = [*by_header, *by_path, *only, {"match": {"prefix": "/"}, **missing}]
-    return build_virtual_host("paths", domains=["*"], routes=matches)
+def build_listener(port: int = GATEWAY_PORT) -> Json:
+    """The listener of a gateway in a cluster (LDS)."""
+    chain = build_connection_manager(
+        "gateway",
+        virtual_hosts=[],
+        replies=build_mappers(GATEWAY_REPLIES),
+        filters=build_access_filters(),
+        # Not ready until there are routes.
+        rds={"route_config_name": ROUTES, "config_source": {**FROM_PILOT, "initial_fetch_timeout": "0s"}},
+        early_header_mutation_extensions=[build_forgery_guard()],
+        access_log=[build_request_log()],
+        use_remote_address=True,
+        # Who sends its headers byte by byte is not waited for.
+        request_headers_timeout="30s",
+    )
+    return {"name": "gateway", "address": build_address(Address(_ALL, port)), "filter_chains": [chain]}
 
 
-def _match_header(route: Route) -> Json:
-    header = {"name": names.DEPLOYMENT_HEADER, "string_match": {"exact": route.name}}
-    return {"prefix": "/", "headers": [header]}
+def build_bootstrap(*, xds: str = XDS_SOCKET, admin: str = ADMIN_SOCKET, ready: Address = READY) -> Json:
+    """What a gateway's Envoy starts with in a cluster: where its pilot is, and a port that says whether it serves."""
+    host = build_virtual_host(
+        "ready", domains=["*"], routes=[{"match": {"path": "/ready"}, "route": {"cluster": "admin"}}]
+    )
+    chain = build_connection_manager("ready", virtual_hosts=[host], replies=())
+    forever = {**FROM_PILOT, "initial_fetch_timeout": "0s"}
+    return {
+        "node": {"id": "gateway", "cluster": LOCAL_CLUSTER},
+        "admin": {"address": {"pipe": {"path": admin}}},
+        # Envoy says that it is ready when all of this has come once, however long that takes.
+        "dynamic_resources": {"ads_config": _build_ads(), "lds_config": forever, "cds_config": forever},
+        "cluster_manager": {"local_cluster_name": LOCAL_CLUSTER},
+        "static_resources": {
+            "listeners": [{"name": "ready", "address": build_address(ready), "filter_chains": [chain]}],
+            "clusters": [
+                build_cluster(_PILOT, Pipe(xds), protocol="http2"),
+                build_cluster("admin", Pipe(admin), protocol="http1"),
+                build_cluster(LOCAL_CLUSTER, Discovered(), protocol="http1"),
+            ],
+        },
+        "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
+        "stats_config": build_stats_config(),
+        # What was not counted for so long (a revision that is gone) is forgotten.
+        "stats_eviction_interval": f"{_EVICT_S}s",
+        "overload_manager": _build_overload_manager(),
+    }
 
 
-def _build_path_routes(route: Route) -> list[Json]:
-    """`/namespace/name/v2/...` becomes `/v2/...`, so that tritonclient's base path works."""
-    rewrite = {"pattern": {"regex": f"^/{route.name}/?(.*)$"}, "substitution": r"/\1"}
-    return _build_routes(route, {"path_separated_prefix": f"/{route.name}"}, regex_rewrite=rewrite)
+def _build_ads() -> Json:
+    # A pilot that comes back is found again at once.
+    backoff = {"base_interval": "0.1s", "max_interval": "1s"}
+    pilot = {"envoy_grpc": {"cluster_name": _PILOT, "retry_policy": {"retry_back_off": backoff}}}
+    return {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [pilot]}
 
 
-def _build_routes(route: Route, match: Json, **rewrite: Any) -> list[Json]:
-    """Two routes: streams may last, everything else is bounded."""
-    action = {"cluster": route.name, "retry_policy": build_retry_policy(route.upstream), **rewrite}
-    stream = {**action, "timeout": "0s"}
-    streams = {"name": ":path", "string_match": {"safe_regex": {"regex": _STREAMS}}}
-    headers = match.get("headers", [])
-    return [
-        {"match": {**match, "headers": [*headers, streams]}, "route": stream},
-        {"match": match, "route": {**action, "timeout": format_envoy_duration(route.timeout_s)}},
-    ]
+def _build_overload_manager() -> Json:
+    """Rather refuse new requests than be killed for memory with all that are being answered."""
+    connections = build_any(
+        "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=_CONNECTIONS,
+    )
+    memory = build_any("extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig")
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            {"name": "envoy.resource_monitors.cgroup_memory", "typed_config": memory},
+            {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": connections},
+        ],
+        "actions": [
+            _build_action("shrink_heap", 0.85),
+            _build_action("disable_http_keepalive", 0.92),
+            _build_action("stop_accepting_requests", 0.95),
+        ],
+    }
+
+
+def _build_action(name: str, share: float) -> Json:
+    trigger = {"name": "envoy.resource_monitors.cgroup_memory", "threshold": {"value": share}}
+    return {"name": f"envoy.overload_actions.{name}", "triggers": [trigger]}

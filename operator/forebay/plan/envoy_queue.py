@@ -161,9 +161,10 @@ def _build_metrics() -> Json:
 
 def _build_egress(upstream: Upstream) -> Json:
     """The transformer's way to its predictor, on loopback: a full queue is tried again on another instance."""
+    retries = build_retry_policy(upstream.instances)
     route = {
         "match": {"prefix": "/"},
-        "route": {"cluster": names.PREDICTOR_CLUSTER, "timeout": "0s", "retry_policy": build_retry_policy(upstream)},
+        "route": {"cluster": names.PREDICTOR_CLUSTER, "timeout": "0s", "retry_policy": retries},
     }
     host = build_virtual_host("egress", domains=["*"], routes=[route])
     return build_connection_manager("egress", virtual_hosts=[host], replies=build_mappers())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forebay.plan.envoy import MAX_BODY_BYTES, Json, build_header
-from forebay.plan.names import REASON_HEADER, RETRY_HEADER
+from forebay.plan.names import API_KEY_HEADERS, REASON_HEADER, RETRY_HEADER
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,8 @@ class LocalReply:
     """Takes the place of an answer that Envoy gives by itself.
 
     `flags` are Envoy's response flags; without them it is every answer with the same status. `retry` asks for another
-    instance to be tried. `tried_before` is for what has failed on another instance already.
+    instance to be tried. `tried_before` is for what has failed on another instance already. `without` are headers that
+    the request must not have.
     """
 
     flags: tuple[str, ...]
@@ -23,8 +24,10 @@ class LocalReply:
     message: str
     retry: bool = False
     tried_before: bool = False
+    without: tuple[str, ...] = ()
 
 
+_HOW_TO_SEND = "send it as `x-api-key: KEY` or `authorization: Bearer KEY`"
 _FULL = "the queue of this instance is full: try again later"
 _FAILED = "the model server of this instance failed"
 _DIED = ("UC", "UR", "LR", "UPE")
@@ -38,6 +41,13 @@ DIED = LocalReply(_DIED, 503, 14, "instance-failed", _FAILED, retry=True)
 NO_INSTANCE = LocalReply(("UH", "NC"), 503, 14, "no-instance", "no instance is ready: try again later")
 TOO_LARGE = LocalReply((), 413, 11, "too-large", f"the body is larger than {MAX_BODY_BYTES >> 20} MiB")
 REPLIES = (QUEUE_FULL, TIMEOUT, NOT_REACHED, DIED_AGAIN, DIED, NO_INSTANCE, TOO_LARGE)
+
+NO_API_KEY = LocalReply((), 401, 16, "no-api-key", f"an API key is needed: {_HOW_TO_SEND}", without=API_KEY_HEADERS)
+WRONG_API_KEY = LocalReply((), 401, 16, "wrong-api-key", f"this is no API key of this ModelDeployment: {_HOW_TO_SEND}")
+# Its Retry-After is the limit's own, which the filter sets.
+RATE_LIMIT = LocalReply((), 429, 8, "rate-limit", "the rate limit of this ModelDeployment is used up: try again later")
+# A gateway has no queue, so that there a 429 of its own is the rate limit's.
+GATEWAY_REPLIES = (*REPLIES, NO_API_KEY, WRONG_API_KEY, RATE_LIMIT)
 
 
 def build_mappers(replies: Sequence[LocalReply] = REPLIES) -> list[Json]:
@@ -68,7 +78,9 @@ def _build_rest_mapper(reply: LocalReply) -> Json:
 def _build_filters(reply: LocalReply) -> list[Json]:
     if not reply.flags:
         status = {"default_value": reply.status, "runtime_key": f"local_reply.{reply.reason}"}
-        return [{"status_code_filter": {"comparison": {"op": "EQ", "value": status}}}]
+        absent = ({"name": name, "present_match": True, "invert_match": True} for name in reply.without)
+        found = {"status_code_filter": {"comparison": {"op": "EQ", "value": status}}}
+        return [found, *({"header_filter": {"header": header}} for header in absent)]
     flags = {"response_flag_filter": {"flags": list(reply.flags)}}
     attempt = {"name": "x-envoy-attempt-count", "string_match": {"safe_regex": {"regex": "[2-9]"}}}
     return [flags, {"header_filter": {"header": attempt}}] if reply.tried_before else [flags]
@@ -96,3 +108,32 @@ def build_refusal(status: int, *, reason: str, message: str) -> Json:
             build_header("content-type", "application/json"),
         ],
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """What a route answers by itself, to REST and to gRPC."""
+
+    status: int
+    grpc_status: int
+    reason: str
+    message: str
+    # 0: trying again is of no use.
+    retry_after_s: int = 0
+
+
+def build_refusal_routes(match: Json, refusal: Refusal) -> list[Json]:
+    """Two routes of one match: gRPC gets the sentence in its status, everybody else JSON."""
+    headers = [build_header(REASON_HEADER, refusal.reason)]
+    if refusal.retry_after_s:
+        headers.append(build_header("retry-after", str(refusal.retry_after_s)))
+    body = {"inline_string": refusal.message}
+    rest = build_refusal(refusal.status, reason=refusal.reason, message=refusal.message)
+    return [
+        {
+            "match": {**match, "grpc": {}},
+            "direct_response": {"status": refusal.status, "body": body},
+            "response_headers_to_add": [*headers, build_header("grpc-status", str(refusal.grpc_status))],
+        },
+        {"match": match, **rest, "response_headers_to_add": [*rest["response_headers_to_add"], *headers[1:]]},
+    ]

@@ -36,6 +36,10 @@ REASON_HEADER = "x-forebay-reason"
 # On an answer after which another instance is to be tried. It never reaches a client.
 RETRY_HEADER = "x-forebay-retry"
 DEPLOYMENT_HEADER = "forebay-deployment"
+REVISION_HEADER = "x-forebay-revision"
+API_KEY_HEADERS = ("x-api-key", "authorization")
+# Who called, by the name that its API key has. What clients send under it is dropped.
+CLIENT_HEADER = "x-forebay-client"
 
 # Labels.
 WORKLOAD_LABEL = "forebay.dev/workload"
@@ -70,6 +74,12 @@ def build_labels(*, deployment: str, role: Role) -> dict[str, str]:
 def build_route_name(*, namespace: str, deployment: str) -> str:
     """The name of a ModelDeployment's route and cluster in the gateway."""
     return f"{namespace}/{deployment}"
+
+
+def split_route_name(name: str) -> tuple[str, str]:
+    """Namespace and name of a route's ModelDeployment."""
+    namespace, _, deployment = name.partition("/")
+    return namespace, deployment
 
 
 def digest(content: Any) -> str:

@@ -3,11 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from forebay.api.load import load_text
-from forebay.plan.envoy import Address, DnsName, Upstream, build_retry_policy
+from forebay.plan.envoy import Address, DnsName, build_retry_policy
 from forebay.plan.envoy_gateway import build_gateway, build_route
 from forebay.plan.envoy_queue import QueueAddresses, build_queue, build_runtime
 from forebay.plan.envoy_replies import REPLIES, build_mappers, build_refusal
@@ -21,8 +22,8 @@ HERE = Address("127.0.0.1", 1)
 GRPC = "/inference.GRPCInferenceService/"
 
 
-def serving(spec: str) -> Serving:
-    (made,) = load_text(HEAD + spec, file="m.yaml", folder=Path("/nowhere"))
+def serving(spec: str, *, name: str = "digits") -> Serving:
+    (made,) = load_text(HEAD.replace("digits", name) + spec, file="m.yaml", folder=Path("/nowhere"))
     return resolve(made)
 
 
@@ -168,40 +169,36 @@ def test_a_refusal_is_json():
 
 @pytest.mark.parametrize(("instances", "retries"), [(1, 0), (2, 1), (3, 2), (10, 2)])
 def test_another_try_needs_another_instance(instances, retries):
-    assert build_retry_policy(Upstream(HERE, instances))["num_retries"] == retries
+    assert build_retry_policy(instances)["num_retries"] == retries
 
 
-@pytest.mark.parametrize(
-    ("path", "streams"),
-    [
-        ("/default/digits/v2/models/m/generate_stream", True),
-        ("/v2/models/m/generate_stream?a=b", True),
-        (f"{GRPC}ModelStreamInfer", True),
-        ("/v2/models/m/infer", False),
-        ("/v2/models/m/infer?next=/generate_stream", False),
-        ("/v2/models/m/generate_stream/x", False),
-    ],
-)
-def test_the_gateway_bounds_all_but_streams(path, streams):
-    config = build_gateway([build_route(serving(TRITON), DnsName("h", 1))], listen=HERE, admin=HERE)
-    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    for host in manager["route_config"]["virtual_hosts"]:
-        (wanted,) = {
-            match["string_match"]["safe_regex"]["regex"]
-            for route in host["routes"]
-            for match in route["match"].get("headers", [])
-            if match["name"] == ":path"
-        }
-        assert bool(re.fullmatch(wanted, path)) == streams, "`:path` has the query, too"
+def routes_of(config: Any) -> list[dict]:
+    """All routes, wherever they stand."""
+    if isinstance(config, list):
+        return [route for each in config for route in routes_of(each)]
+    if not isinstance(config, dict):
+        return []
+    own = [config] if "match" in config else []
+    return own + [route for each in config.values() for route in routes_of(each)]
+
+
+def gateway(*names: str) -> dict:
+    specs = [serving(TRITON, name=name) for name in names]
+    return build_gateway([build_route(each, DnsName("h", 1)) for each in specs], listen=HERE, admin=HERE)
+
+
+def test_the_gateway_bounds_silence_and_nothing_else():
+    actions = [route["route"] for route in routes_of(gateway("digits")) if "route" in route]
+    assert len(actions) == 5, "by host, by header, by path with and without more, and the only one there is"
+    assert {(action["timeout"], action["idle_timeout"]) for action in actions} == {("0s", "7s")}
 
 
 def test_the_gateway_takes_any_path_only_when_it_has_one_route():
-    def catch_alls(count: int) -> int:
-        routes = [build_route(serving(TRITON), DnsName("h", 1))] * count
-        config = build_gateway(routes, listen=HERE, admin=HERE)
-        manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-        paths = manager["route_config"]["virtual_hosts"][-1]["routes"]
-        assert "direct_response" in paths[-1], "whatever is left is told what there is"
-        return sum(each["match"] == {"prefix": "/"} and "route" in each for each in paths)
+    def catch_alls(*names: str) -> int:
+        manager = gateway(*names)["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+        by_header = manager["route_config"]["virtual_hosts"][-1]["matcher"]
+        fallback = routes_of(by_header["on_no_match"]["matcher"]["on_no_match"])
+        assert "direct_response" in fallback[-1], "whatever is left is told what there is"
+        return sum("route" in each for each in fallback)
 
-    assert (catch_alls(1), catch_alls(2)) == (1, 0)
+    assert (catch_alls("a"), catch_alls("a", "b")) == (1, 0)

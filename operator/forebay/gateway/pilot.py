@@ -1,0 +1,107 @@
+"""The pilot: from the apiserver's objects to Envoy's config, until it is told to stop."""
+
+import asyncio
+import contextlib
+import logging
+
+from aiohttp import web
+
+from forebay.gateway.admin import EnvoyAdmin
+from forebay.gateway.apiserver import ApiServer
+from forebay.gateway.drain import drain_envoy
+from forebay.gateway.keys import ApiKeys
+from forebay.gateway.meter import Meter
+from forebay.gateway.objects import Deployment
+from forebay.gateway.report import build_report
+from forebay.gateway.secrets import SecretReader
+from forebay.gateway.server import DiscoveryServer
+from forebay.gateway.settings import PilotSettings
+from forebay.gateway.sources import Sources
+from forebay.gateway.state import Key, State
+from forebay.gateway.watch import watch
+from forebay.gateway.web import build_app
+
+# Changes that come together are sent together.
+_TOGETHER_S = 0.002
+_SECRETS_S = 15.0
+_log = logging.getLogger(__name__)
+
+
+class Pilot:
+    """One process, beside one Envoy."""
+
+    def __init__(self, api: ApiServer, admin: EnvoyAdmin, settings: PilotSettings) -> None:
+        self._api = api
+        self._admin = admin
+        self._settings = settings
+        self._state = State(data_port=settings.data_port)
+        self._server = DiscoveryServer(admin=admin, find_snapshot=lambda: self._state.snapshot)
+        self._secrets = SecretReader(
+            api, find_wanted=self._find_secrets, find_known=self._state.keys.get, on_read=self._take_keys
+        )
+        self._meter = Meter(self._state, self._server, admin)
+        self._changed = asyncio.Event()
+        self._complete = asyncio.Event()
+        self._ready = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then drain Envoy."""
+        await self._server.start(self._settings.xds_socket)
+        app = build_app(
+            is_ready=lambda: self._ready,
+            build_routes=lambda: build_report(self._state, self._server.conversation),
+            write_metrics=self._meter.write,
+        )
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, None, self._settings.port, reuse_address=True).start()
+        try:
+            await self._work(stop)
+        finally:
+            await self._server.stop()
+            await runner.cleanup()
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        sources = Sources(
+            self._state, put_deployment=self._put_deployment, changed=self._changed.set,
+            failed=self._meter.count_failure, complete=self._complete.set,
+        )  # fmt: skip
+        async with asyncio.TaskGroup() as tasks:
+            work = [tasks.create_task(watch(self._api, source)) for source in sources.build(self._settings)]
+            work.append(tasks.create_task(self._publish()))
+            await stop.wait()
+            await drain_envoy(self._admin)
+            for task in work:
+                task.cancel()
+
+    async def _publish(self) -> None:
+        """Send what has changed, once all is known."""
+        await self._complete.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SECRETS_S):
+                await self._secrets.read(set(self._find_secrets()))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._secrets.run())
+            while True:
+                self._changed.clear()
+                self._state.build()
+                self._server.publish()
+                if not self._ready:
+                    self._ready = True
+                    _log.info("synced: %d ModelDeployments", len(self._state.deployments))
+                await self._changed.wait()
+                await asyncio.sleep(_TOGETHER_S)
+
+    def _put_deployment(self, deployment: Deployment) -> None:
+        self._state.put_deployment(deployment)
+        if deployment.secret and self._ready:
+            self._secrets.ask((deployment.namespace, deployment.secret))
+
+    def _find_secrets(self) -> set[Key]:
+        wanted = {(each.namespace, each.secret) for each in self._state.deployments.values() if each.secret}
+        self._state.drop_keys(wanted)
+        return wanted
+
+    def _take_keys(self, secret: Key, keys: ApiKeys) -> None:
+        self._state.put_keys(secret, keys)
+        self._changed.set()

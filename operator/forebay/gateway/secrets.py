@@ -1,0 +1,88 @@
+"""Reads the Secrets of access.apiKeys, one by one: the pilot may neither list nor watch them."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+import aiohttp
+
+from forebay.gateway.apiserver import ApiServer
+from forebay.gateway.keys import ApiKeys, describe_unread, parse_api_keys
+
+Key = tuple[str, str]
+_EVERY_S = 10.0
+_GET_S = 5.0
+_AT_ONCE = 8
+_log = logging.getLogger(__name__)
+
+
+class SecretReader:
+    """Keeps API keys up to date."""
+
+    def __init__(
+        self,
+        api: ApiServer,
+        *,
+        find_wanted: Callable[[], Iterable[Key]],
+        find_known: Callable[[Key], ApiKeys | None],
+        on_read: Callable[[Key, ApiKeys], None],
+    ) -> None:
+        self._api = api
+        self._find_wanted = find_wanted
+        self._find_known = find_known
+        self._on_read = on_read
+        self._asked: set[Key] = set()
+        self._wake = asyncio.Event()
+        self._turn = asyncio.Semaphore(_AT_ONCE)
+
+    def ask(self, secret: Key) -> None:
+        """Read this one at once."""
+        self._asked.add(secret)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Read all again and again, until cancelled."""
+        while True:
+            due = set(self._find_wanted())
+            await self.read(due)
+            await self._serve_asked()
+
+    async def _serve_asked(self) -> None:
+        """Until the next round is due."""
+        end = asyncio.get_running_loop().time() + _EVERY_S
+        while (left := end - asyncio.get_running_loop().time()) > 0:
+            try:
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+            self._wake.clear()
+            asked, self._asked = self._asked, set()
+            await self.read(asked)
+
+    async def read(self, secrets: Iterable[Key]) -> None:
+        """Read these now."""
+        await asyncio.gather(*(self._read(secret) for secret in secrets))
+
+    async def _read(self, secret: Key) -> None:
+        known = self._find_known(secret)
+        async with self._turn:
+            found = await self._get(secret, known)
+        if found.problem and (known is None or known.problem != found.problem):
+            _log.warning("%s", found.problem)
+        self._on_read(secret, found)
+
+    async def _get(self, secret: Key, known: ApiKeys | None) -> ApiKeys:
+        namespace, name = secret
+        path = f"/api/v1/namespaces/{namespace}/secrets/{name}"
+        try:
+            async with self._api.get(path, {}, total_s=_GET_S) as answer:
+                if answer.status == 200:
+                    return parse_api_keys(namespace, name, (await answer.json()).get("data") or {})
+                status = answer.status
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            status = 0
+        # Who has a key must not be locked out because the apiserver is away.
+        if known is not None and known.keys and status not in (403, 404):
+            return known
+        return describe_unread(namespace, name, status=status)

@@ -1,0 +1,70 @@
+"""The builders' JSON as Envoy's own typed messages: a wrong field fails here, before Envoy sees it."""
+
+# Every message that stands in an Any must have been imported.
+import envoy.extensions.access_loggers.stats.v3.stats_pb2
+import envoy.extensions.filters.http.api_key_auth.v3.api_key_auth_pb2
+import envoy.extensions.filters.http.local_ratelimit.v3.local_rate_limit_pb2
+import envoy.extensions.filters.http.router.v3.router_pb2
+import envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2
+import envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2
+import envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2
+import envoy.extensions.upstreams.http.v3.http_protocol_options_pb2
+import envoy.type.matcher.v3.http_inputs_pb2  # noqa: F401
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_components_pb2 import VirtualHost
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from google.protobuf.any_pb2 import Any
+from google.protobuf.json_format import ParseDict
+
+from forebay.plan.envoy import Json
+
+_PREFIX = "type.googleapis.com/"
+LDS = _PREFIX + Listener.DESCRIPTOR.full_name
+RDS = _PREFIX + RouteConfiguration.DESCRIPTOR.full_name
+CDS = _PREFIX + Cluster.DESCRIPTOR.full_name
+EDS = _PREFIX + ClusterLoadAssignment.DESCRIPTOR.full_name
+ECDS = _PREFIX + TypedExtensionConfig.DESCRIPTOR.full_name
+
+
+def pack_listener(config: Json) -> Any:
+    """A listener."""
+    return _pack(ParseDict(config, Listener()))
+
+
+def pack_cluster(config: Json) -> Any:
+    """A cluster."""
+    return _pack(ParseDict(config, Cluster()))
+
+
+def pack_assignment(config: Json) -> Any:
+    """The members of a cluster."""
+    return _pack(ParseDict(config, ClusterLoadAssignment()))
+
+
+def pack_extension(config: Json) -> Any:
+    """The config of one filter."""
+    return _pack(ParseDict(config, TypedExtensionConfig()))
+
+
+def encode_host(host: Json) -> bytes:
+    """A virtual host; of two in a row the second is merged into the first."""
+    return bytes(ParseDict(host, VirtualHost()).SerializeToString(deterministic=True))
+
+
+def encode_hosts(host: bytes) -> bytes:
+    """A route configuration of one virtual host; of several in a row Envoy reads one of them all."""
+    return bytes(RouteConfiguration(virtual_hosts=[VirtualHost.FromString(host)]).SerializeToString(deterministic=True))
+
+
+def pack_routes(name: str, hosts: bytes) -> Any:
+    """The route configuration of `encode_hosts` in a row."""
+    return Any(type_url=RDS, value=RouteConfiguration(name=name).SerializeToString() + hosts)
+
+
+def _pack(message: Listener | Cluster | ClusterLoadAssignment | TypedExtensionConfig) -> Any:
+    packed = Any()
+    packed.Pack(message, deterministic=True)
+    return packed

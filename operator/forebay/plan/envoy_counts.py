@@ -1,0 +1,54 @@
+"""What the gateway's Envoy counts of each request, by deployment, whoever answered it, and what else it keeps count of.
+
+Envoy's own counters are per cluster, and know nothing of what the gateway refuses by itself. And a thousand clusters
+with all their counters are a lot of memory, so only what is read is kept.
+"""
+
+from forebay.plan.envoy import Json, build_any
+from forebay.plan.envoy_access import METADATA
+
+REQUESTS = "forebay.requests"
+DURATION = "forebay.duration"
+ACTIVE = "upstream_rq_active"
+CONNECTIONS = "http.gateway.downstream_cx_active"
+_BUCKETS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000)
+
+
+def build_request_log() -> Json:
+    """Counts each request when it is over."""
+    deployment = {"name": "deployment", "value_format": f"%METADATA(ROUTE:{METADATA}:deployment)%"}
+    cluster = {"name": "cluster", "value_format": "%UPSTREAM_CLUSTER_RAW%"}
+    answer = [
+        {"name": "code", "value_format": "%RESPONSE_CODE%"},
+        {"name": "grpc", "value_format": "%GRPC_STATUS_NUMBER%"},
+        {"name": "reason", "value_format": "%RESP(X-FOREBAY-REASON):40%"},
+    ]
+    config = build_any(
+        "extensions.access_loggers.stats.v3.Config",
+        # Deprecated for `stats_scope`, which xds-protos 1.85 has not yet.
+        stat_prefix="forebay",
+        counters=[{"stat": {"name": "requests", "tags": [deployment, cluster, *answer]}, "value_fixed": 1}],
+        histograms=[
+            {
+                "stat": {"name": "duration", "tags": [deployment, cluster]},
+                "unit": "Milliseconds",
+                "value_format": "%DURATION%",
+            }
+        ],
+    )
+    return {"name": "envoy.access_loggers.stats", "typed_config": config}
+
+
+def build_stats_config() -> Json:
+    """Which counters there are at all, and the histogram's buckets."""
+    kept = [
+        {"contains": "forebay."},
+        {"suffix": f".{ACTIVE}"},
+        {"prefix": "http.gateway.downstream_"},
+        {"prefix": "server."},
+        {"prefix": "cluster_manager."},
+        {"prefix": "listener_manager."},
+        {"prefix": "overload."},
+    ]
+    buckets = {"match": {"contains": "forebay."}, "buckets": list(_BUCKETS_MS)}
+    return {"stats_matcher": {"inclusion_list": {"patterns": kept}}, "histogram_bucket_settings": [buckets]}
