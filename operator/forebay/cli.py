@@ -15,7 +15,7 @@ from forebay.api import ModelDeployment
 from forebay.api.dump import dump_documents
 from forebay.api.load import load_file
 from forebay.api.problems import InvalidManifest, Problem
-from forebay.local.errors import LocalError
+from forebay.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -74,7 +74,7 @@ def predict(
 
     sent = [*(files or ()), *(file or ())]
     if not sent:
-        raise LocalError(f"nothing to send: write forebay predict {name} FILE")
+        raise UserError(f"nothing to send: write forebay predict {name} FILE")
     answered = [predict_locally(name, each, console=Console()) for each in sent]
     raise typer.Exit(0 if all(answered) else 1)
 
@@ -133,7 +133,7 @@ def main() -> None:
     errors = Console(stderr=True)
     try:
         app()
-    except (InvalidManifest, LocalError) as error:
+    except UserError as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         sys.exit(1)
     except OSError as error:

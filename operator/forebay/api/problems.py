@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from forebay.errors import UserError
+
 # More than this helps nobody: a terminal scrolls the first ones away.
 MAX_SHOWN = 50
 
@@ -21,7 +23,7 @@ class Problem:
         return ": ".join(part for part in (place, self.path, self.message) if part)
 
 
-class InvalidManifest(ValueError):  # noqa: N818  a manifest is what is invalid; the name is what callers read
+class InvalidManifest(UserError, ValueError):  # noqa: N818  a manifest is what is invalid; the name is what callers read
     """A manifest that can't be used, with everything that is wrong with it."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

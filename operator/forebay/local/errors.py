@@ -1,5 +1,7 @@
 """What can go wrong on this machine, as sentences that say what to do."""
 
+from forebay.errors import UserError
 
-class LocalError(Exception):
-    """Serving can't go on. The message says why and what to do; it is shown without a traceback."""
+
+class LocalError(UserError):
+    """Serving can't go on."""
