@@ -5,6 +5,8 @@
 
 from typing import Any
 
+from forebay.plan.envoy_replies import NO_INSTANCE, QUEUE_FULL, TIMEOUT
+
 Json = dict[str, Any]
 
 INSTANCE = "namespace, deployment, component, instance"
@@ -58,7 +60,13 @@ def build_queue() -> list[Json]:
     ]
 
 
-ERRORS = 'forebay_requests_total{code=~"5.."}'
+# What was sent to no ModelDeployment that there is has an empty name.
+KNOWN = 'deployment!=""'
+REQUESTS = f"forebay_requests_total{{{KNOWN}}}"
+ERRORS = f'forebay_requests_total{{{KNOWN}, code=~"5.."}}'
+# Refused for want of instances: not by a key, a limit or a path.
+OVERLOAD = "|".join(reply.reason for reply in (QUEUE_FULL, TIMEOUT, NO_INSTANCE))
+REJECTED = f'forebay_requests_rejected_total{{{KNOWN}, reason=~"{OVERLOAD}"}}'
 
 
 def rate(series: str, *, by: str = DEPLOYMENT) -> str:
@@ -69,11 +77,11 @@ def build_requests() -> list[Json]:
     requests = "forebay:requests:rate5m"
     # Where nothing was refused or failed yet there is no series to divide: then it is none of what was asked.
     none = f"0 * {requests}"
-    rejected = f"({rate('forebay_requests_rejected_total')} or {none})"
+    rejected = f"({rate(REJECTED)} or {none})"
     failed = f"({rate(ERRORS)} or {none})"
-    buckets = rate("forebay_request_duration_seconds_bucket", by=f"{DEPLOYMENT}, le")
+    buckets = rate(f"forebay_request_duration_seconds_bucket{{{KNOWN}}}", by=f"{DEPLOYMENT}, le")
     return [
-        record(requests, rate("forebay_requests_total")),
+        record(requests, rate(REQUESTS)),
         record("forebay:rejected:ratio_rate5m", f"{rejected} / ({requests} > 0)"),
         record("forebay:errors:ratio_rate5m", f"{failed} / ({requests} > 0)"),
         record("forebay:latency_seconds:p99_5m", f"histogram_quantile(0.99, {buckets})"),

@@ -58,7 +58,9 @@ def strict(**properties: Any) -> Json:
 QUANTITIES: Json = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
 LABELS = strings({"team": "models"}, r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
 ANNOTATIONS = strings({"example.com/note": "a text"})
-RESOURCES = strict(requests=QUANTITIES, limits=QUANTITIES) | {"examples": [{"requests": {"cpu": 1, "memory": "1Gi"}}]}
+RESOURCES = strict(requests=QUANTITIES, limits=QUANTITIES) | {
+    "examples": [{"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "1Gi"}}]
+}
 TOLERATION = strict(
     key={"type": "string"},
     operator=choice("Exists", "Equal"),
