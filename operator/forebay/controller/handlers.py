@@ -15,22 +15,25 @@ from forebay.settings import Settings
 
 
 def build_registry(world: World, *, wake: Callable[[Owner], None]) -> kopf.OperatorRegistry:
-    """The handlers. None of them changes an object, so kopf puts no finalizer and no annotation on any."""
+    """The handlers. None of them changes an object, so kopf puts no finalizer and no annotation on any.
+
+    All are coroutines: kopf runs plain functions in threads.
+    """
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
     @kopf.on.startup(registry=registry)
-    def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
         # What is watched is known: so no right to read CRDs and namespaces is needed.
         settings.scanning.disabled = True
         settings.networking.request_timeout = 30
 
     @kopf.on.event(MODEL_DEPLOYMENT.group, MODEL_DEPLOYMENT.version, MODEL_DEPLOYMENT.plural, registry=registry)
-    def follow(event: kopf.RawEvent, **_: Any) -> None:
+    async def follow(event: kopf.RawEvent, **_: Any) -> None:
         body = event["object"]
         owner = Owner(body["metadata"]["namespace"], body["metadata"]["name"])
         if event["type"] == "DELETED":

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from forebay.api import ModelDeployment
 from forebay.controller.applying import apply_all
+from forebay.controller.planning import Plan, Planner
 from forebay.controller.world import World
 from forebay.kube.apply import MANAGER, Applier, OwnerReference
 from forebay.kube.children import Child, Id, Owner
@@ -19,9 +19,7 @@ from forebay.kube.gateways import Gateways
 from forebay.kube.resources import MODEL_DEPLOYMENT, POD
 from forebay.observation import Observation, Reason, Trouble
 from forebay.plan.cluster import check_reachable
-from forebay.plan.manifests import build_manifests
-from forebay.plan.resolve import Serving, resolve
-from forebay.plan.workloads import Revision, build_revision
+from forebay.plan.workloads import Revision
 from forebay.rollout.decide import decide
 from forebay.rollout.state import Decision, RevisionState, RolloutState, WorkloadState
 from forebay.settings import Settings
@@ -42,6 +40,7 @@ class Reconciler:
 
     client: Client
     world: World
+    planner: Planner
     applier: Applier
     gateways: Gateways
     settings: Settings
@@ -55,30 +54,28 @@ class Reconciler:
             return None
         previous: Json = body.get("status", {})
         try:
-            md = parse(body)
+            plan = self.planner.plan(body)
         except ValidationError as error:
             trouble = Trouble(reason=Reason.INVALID_SPEC, message=describe_invalid(error), stalled=True)
             status = summarize_invalid(body["metadata"]["generation"], [trouble], previous, self.clock())
         else:
-            status = await self._serve(body, md, previous)
+            status = await self._serve(body, plan, previous)
         await self._tell(body, previous, status)
         return _PROGRESS_S if needs_watch(self.world.pods.of(owner)) else _RESYNC_S
 
-    async def _serve(self, body: Json, md: ModelDeployment, previous: Json) -> Json:
-        owner, generation = Owner(md.metadata.namespace, md.metadata.name), body["metadata"]["generation"]
-        serving = resolve(md)
-        unreachable = check_reachable(serving)
+    async def _serve(self, body: Json, plan: Plan, previous: Json) -> Json:
+        owner, generation = refer_to(body).owner, body["metadata"]["generation"]
+        unreachable = check_reachable(plan.serving)
         if unreachable:
             trouble = Trouble(reason=Reason.UNREACHABLE_MODEL, message=unreachable, stalled=True)
             return summarize_invalid(generation, [trouble], previous, self.clock())
-        target = build_revision(serving, self.settings.site)
-        decision, troubles = await self._apply(body, serving, target, previous)
+        decision, troubles = await self._apply(body, plan, previous)
         self._follow(owner, decision, previous, generation)
         pods = self.world.pods.of(owner)
         observation = Observation(
             generation=generation,
-            serving=serving,
-            target=target,
+            serving=plan.serving,
+            target=plan.target,
             decision=decision,
             gateway=self.gateways.state_of(owner),
             deployments=unpack_deployments(self.world.children.of(owner)),
@@ -95,12 +92,10 @@ class Reconciler:
             self.gateways.settle(owner)
         return status
 
-    async def _apply(
-        self, body: Json, serving: Serving, target: Revision, previous: Json
-    ) -> tuple[Decision, list[Trouble]]:
+    async def _apply(self, body: Json, plan: Plan, previous: Json) -> tuple[Decision, list[Trouble]]:
         """Make the target's children, and let go of what serves no more."""
-        owner = Owner(serving.namespace, serving.name)
-        reference = refer_to(body)
+        reference, target = refer_to(body), plan.target
+        owner = reference.owner
         known = self.world.children.of(owner)
         deployments = unpack_deployments(known)
         state = RolloutState(
@@ -109,11 +104,10 @@ class Reconciler:
             workloads={name: count(deployment) for name, deployment in deployments.items()},
             gateway=self.gateways.state_of(owner),
         )
-        manifests = build_manifests(serving, self.settings.site, target)
         replicas = choose_replicas(target, state)
-        troubles = await apply_all(self.applier, reference, manifests, dict(known), replicas=replicas)
+        troubles = await apply_all(self.applier, reference, plan.manifests, dict(known), replicas=replicas)
         decision = decide(state)
-        wanted = {Id(each["kind"], each["metadata"]["name"]) for each in manifests}
+        wanted = {Id(each["kind"], each["metadata"]["name"]) for each in plan.manifests}
         for key in await self.applier.prune(reference, wanted | find_kept(deployments, decision.keep)):
             _log.info("%s/%s: deleted %s %s", *owner, key.kind, key.name)
         return decision, troubles
@@ -158,12 +152,6 @@ class Reconciler:
         self.world.put(answer.body)
         for event in tell_events(previous, status):
             await post_event(self.client, reference, event, now=self.clock(), reporter=self.settings.pod_name)
-
-
-def parse(body: Mapping[str, Any]) -> ModelDeployment:
-    """The object that the apiserver keeps."""
-    spec_only = {name: value for name, value in body.items() if name != "status"}
-    return ModelDeployment.model_validate(spec_only, strict=True, by_alias=True, by_name=False)
 
 
 def describe_invalid(error: ValidationError) -> str:

@@ -1,11 +1,10 @@
 """What is known of the cluster: ModelDeployments, their children, their pods. Every change wakes whom it concerns."""
 
-import json
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from forebay.kube.children import Children, Id, Owner
+from forebay.kube.packing import pack, unpack
 from forebay.kube.pods import Pods
 from forebay.kube.resources import Resource
 from forebay.kube.watch import OnChange, OnList
@@ -32,7 +31,7 @@ class World:
     def find(self, owner: Owner) -> Json | None:
         """A ModelDeployment as it is now."""
         found = self._deployments.get(owner)
-        return None if found is None else json.loads(zlib.decompress(found[1]))
+        return None if found is None else unpack(found[1])
 
     def put(self, body: Mapping[str, Any]) -> bool:
         """Keep a ModelDeployment; False if a later one is known."""
@@ -41,8 +40,7 @@ class World:
         known = self._deployments.get(owner)
         if known is not None and known[0] >= version:
             return False
-        text = json.dumps({**body, "metadata": metadata}, separators=(",", ":"))
-        self._deployments[owner] = (version, zlib.compress(text.encode(), 1))
+        self._deployments[owner] = (version, pack({**body, "metadata": metadata}))
         return True
 
     def drop(self, owner: Owner) -> None:

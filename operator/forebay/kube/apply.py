@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from forebay.kube.children import APPLIED, Child, Children, Id, Owner, pack
+from forebay.kube.children import APPLIED, Child, Children, Id, Owner, build_child
 from forebay.kube.client import APPLY, Answer, ApiError, Client
 from forebay.kube.match import is_as_wanted
 from forebay.kube.resources import BY_KIND, CHILDREN, Resource
-from forebay.plan.names import WORKLOAD_LABEL, digest
+from forebay.plan.names import digest
 
 Json = dict[str, Any]
 
@@ -70,9 +70,9 @@ class Applier:
             elif self._is_settled(known, wanted):
                 return False
         resource = BY_KIND[manifest["kind"]]
-        if known is None and WORKLOAD_LABEL not in manifest["metadata"]["labels"]:
+        if known is None and manifest["metadata"]["name"] == reference.owner.name:
             await self._check_free(resource, manifest, reference)
-        answer = await self._write(resource, wanted)
+        answer = await self._write(resource, wanted, force=known is not None)
         self._children.put(reference.owner, _typed(resource, answer.body))
         applied = answer.body["metadata"]
         # Should the apiserver write something in a way that isn't recognized, it is not written again for ever.
@@ -93,7 +93,7 @@ class Applier:
             "metadata": {"name": name, "namespace": reference.owner.namespace},
             "spec": {"replicas": replicas},
         }
-        answer = await self._write(resource, body, manager=SCALER)
+        answer = await self._write(resource, body, force=True, manager=SCALER)
         self._children.put(reference.owner, _typed(resource, answer.body))
 
     async def prune(self, reference: OwnerReference, keep: Iterable[Id]) -> list[Id]:
@@ -137,11 +137,13 @@ class Applier:
         return True
 
     async def _check_free(self, resource: Resource, manifest: Json, reference: OwnerReference) -> None:
-        """A name that people might choose, too: server-side apply would quietly take over what they called so."""
+        """The ModelDeployment's own name is one that people choose, too, and what they called so may have no field that
+        the apiserver would see a conflict in, as a ServiceAccount: it would quietly become ours.
+        """
         metadata = manifest["metadata"]
         path = resource.path(namespace=metadata["namespace"], name=metadata["name"])
         try:
-            found = pack(await self._client.read(path, resourceVersion="0"))
+            found = build_child(await self._client.read(path, resourceVersion="0"))
         except ApiError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return
@@ -149,11 +151,16 @@ class Applier:
         if found.owner_uid != reference.uid:
             raise ChildConflictError(_describe_conflict(manifest))
 
-    async def _write(self, resource: Resource, body: Json, *, manager: str = MANAGER) -> Answer:
+    async def _write(self, resource: Resource, body: Json, *, force: bool, manager: str = MANAGER) -> Answer:
         metadata = body["metadata"]
         path = resource.path(namespace=metadata["namespace"], name=metadata["name"])
-        params = {"fieldManager": manager, "force": "true", "fieldValidation": "Strict"}
-        answer = await self._client.write("PATCH", path, body, content_type=APPLY, **params)
+        params = {"fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Strict"}
+        try:
+            answer = await self._client.write("PATCH", path, body, content_type=APPLY, **params)
+        except ApiError as error:
+            if error.status == HTTPStatus.CONFLICT and not force:
+                raise ChildConflictError(_describe_conflict(body)) from None
+            raise
         self._client.on_write(resource.kind, "apply")
         return answer
 

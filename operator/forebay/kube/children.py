@@ -1,13 +1,12 @@
 """What is known of the children in the cluster, from the watch and from our own writes; kept small."""
 
-import json
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from forebay.api import GROUP
+from forebay.kube.packing import pack, unpack
 
 Json = dict[str, Any]
 
@@ -47,11 +46,10 @@ class Child:
     @property
     def content(self) -> Json:
         """The object."""
-        content: Json = json.loads(zlib.decompress(self.packed))
-        return content
+        return unpack(self.packed)
 
 
-def pack(body: Mapping[str, Any]) -> Child:
+def build_child(body: Mapping[str, Any]) -> Child:
     """An object as it is kept."""
     metadata = {name: value for name, value in body["metadata"].items() if name not in _DROPPED}
     owners = [
@@ -59,13 +57,12 @@ def pack(body: Mapping[str, Any]) -> Child:
         for each in metadata.get("ownerReferences", ())
         if each.get("controller") and each["apiVersion"].startswith(f"{GROUP}/")
     ]
-    text = json.dumps({**body, "metadata": metadata}, separators=(",", ":"))
     return Child(
         uid=metadata["uid"],
         owner_uid=owners[0]["uid"] if owners else "",
         resource_version=metadata["resourceVersion"],
         applied=metadata.get("annotations", {}).get(APPLIED, ""),
-        packed=zlib.compress(text.encode(), 1),
+        packed=pack({**body, "metadata": metadata}),
     )
 
 
@@ -86,7 +83,7 @@ class Children:
         version = body["metadata"]["resourceVersion"]
         if known is not None and known.uid == body["metadata"]["uid"] and int(version) <= int(known.resource_version):
             return False
-        self._found[owner][key] = pack(body)
+        self._found[owner][key] = build_child(body)
         return True
 
     def drop(self, owner: Owner, key: Id, *, uid: str) -> bool:

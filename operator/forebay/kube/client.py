@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -17,6 +18,7 @@ APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+_CLOSING = aiohttp.ClientWSTimeout(ws_close=2)
 # What came of a request is unknown: it is made again, since every write here can be repeated.
 _UNANSWERED = (aiohttp.ClientConnectionError, asyncio.TimeoutError)
 
@@ -92,6 +94,20 @@ class Client:
                 for line in lines:
                     if line:
                         yield line
+
+    @asynccontextmanager
+    async def connect(
+        self, path: str, *, protocol: str, **params: str
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A websocket, as for a port of a pod."""
+        url = self.url + path
+        try:
+            async with self._session.ws_connect(
+                url, params=params, headers=await self._headers(), protocols=(protocol,), timeout=_CLOSING
+            ) as socket:
+                yield socket
+        except aiohttp.WSServerHandshakeError as error:
+            raise ApiError(error.status, "", f"{error.message} ({url})") from None
 
     async def write(
         self, method: str, path: str, body: Json | None = None, *, content_type: str = _JSON, **params: str

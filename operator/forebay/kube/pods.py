@@ -1,12 +1,11 @@
 """The pods of all ModelDeployments, as far as their state tells something."""
 
-import json
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from forebay.kube.children import Owner
+from forebay.kube.packing import pack, unpack
 
 Json = dict[str, Any]
 _METADATA = (
@@ -43,11 +42,11 @@ class Pods:
 
     def of(self, owner: Owner) -> list[Json]:
         """The pods of a ModelDeployment, in the order of their names."""
-        return [json.loads(zlib.decompress(packed)) for _, packed in sorted(self._found.get(owner, {}).items())]
+        return [unpack(packed) for _, packed in sorted(self._found.get(owner, {}).items())]
 
     def put(self, owner: Owner, body: Mapping[str, Any]) -> bool:
         """Keep a pod as it is now; False if nothing that is kept has changed."""
-        packed = zlib.compress(json.dumps(trim(body), separators=(",", ":")).encode(), 1)
+        packed = pack(trim(body))
         name = body["metadata"]["name"]
         if self._found[owner].get(name) == packed:
             return False
