@@ -2,9 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -18,6 +17,7 @@ from forebay.metrics import parse_queue_stats
 from forebay.plan.manifests import build_manifests
 from forebay.plan.resolve import resolve
 from tests.chart.charts import CHART, PROMETHEUS, ROOT, find, render
+from tests.chart.rules import DIGITS, Promtool, check, expect, near, read_groups, write_series
 
 STATS = ROOT / "tests/unit/local/envoy_stats"
 POD = {
@@ -27,28 +27,6 @@ POD = {
     "component": "predictor",
     "instance": "digits-predictor-5a1f0c3e-x",
 }
-DIGITS = {"namespace": "default", "deployment": "digits"}
-Promtool = Callable[..., None]
-
-
-def read_groups(**alerts: object) -> list[dict[str, Any]]:
-    manifests = render({"monitoring": {"alerts": alerts}}, apis=PROMETHEUS)
-    groups: list[dict[str, Any]] = find(manifests, "PrometheusRule")["spec"]["groups"]
-    return groups
-
-
-def check(promtool: Promtool, folder: Path, *, series: dict[str, str], **expected: object) -> None:
-    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": read_groups()}))
-    inputs = [{"series": name, "values": values} for name, values in series.items()]
-    test = {"interval": "1m", "input_series": inputs, **expected}
-    text = yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]})
-    (folder / "test.yaml").write_text(text)
-    promtool("test", "rules", folder / "test.yaml")
-
-
-def write_series(name: str, labels: dict[str, str]) -> str:
-    inner = ",".join(f'{key}="{value}"' for key, value in labels.items())
-    return f"{name}{{{inner}}}"
 
 
 def read_stats(name: str, values: str) -> dict[str, str]:
@@ -67,11 +45,6 @@ def read_stats(name: str, values: str) -> dict[str, str]:
 def _restore(name: str, kinds: dict[str, str]) -> str:
     """The parser adds `_total` to counters that Envoy names without it."""
     return name.removesuffix("_total") if kinds.get(name.removesuffix("_total")) == "counter" else name
-
-
-def near(expression: str, value: float) -> dict[str, Any]:
-    test = f"sum(abs({expression} - {value}) < bool 0.01)"
-    return {"expr": test, "eval_time": "5m", "exp_samples": [{"labels": "{}", "value": 1}]}
 
 
 @pytest.mark.parametrize("name", ["busy", "idle"])
@@ -96,27 +69,6 @@ def test_the_wait_is_what_the_model_did_not_take(promtool: Promtool, tmp_path: P
     mean = stats.wait_sum_s / stats.total_count
     series = read_stats("idle", "0+{0}x10")
     check(promtool, tmp_path, series=series, promql_expr_test=[near("forebay:queue_wait_seconds:mean5m", mean)])
-
-
-def expect(alert: str, minute: int, *, value: str | None, severity: str = "") -> dict[str, Any]:
-    """That an alert fires with a value in its words; with None, that it is silent."""
-    rule = next(each for group in read_groups() for each in group["rules"] if each.get("alert") == alert)
-    test = {"eval_time": f"{minute}m", "alertname": alert}
-    if value is None:
-        return {**test, "exp_alerts": []}
-    words = {
-        "{{ $labels.namespace }}": "default",
-        "{{ $labels.deployment }}": "digits",
-        "{{ $value | humanizePercentage }}": value,
-        "{{ $value | humanizeDuration }}": value,
-    }
-    annotations = dict(rule["annotations"])
-    for key, text in annotations.items():
-        for template, word in words.items():
-            text = text.replace(template, word)  # noqa: PLW2901
-        annotations[key] = text
-        assert "{{" not in text
-    return {**test, "exp_alerts": [{"exp_labels": {"severity": severity, **DIGITS}, "exp_annotations": annotations}]}
 
 
 def count(**counts: str) -> dict[str, str]:
