@@ -11,13 +11,14 @@ _REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNev
 # The kubelet says it in turn with and without these: it must read the same each time.
 _WRAPPINGS = (
     re.compile(r'^Back-off pulling image "[^"]*"(: |\.?$)'),
-    re.compile(r"^ErrImagePull: "),
+    re.compile(r"^ErrImagePull:\s*"),
     re.compile(r"^rpc error: code = \w+ desc = "),
     re.compile(r'^failed to pull and unpack image "[^"]*": '),
     re.compile(r'^failed to resolve reference "[^"]*": '),
     re.compile(r'^Failed to apply default image tag "[^"]*": '),
 )
-_REFUSED = re.compile(r"40[13]|unauthorized|denied|authorization|authentication|no basic auth", re.IGNORECASE)
+_TOO_OFTEN = re.compile(r"toomanyrequests|too many requests", re.IGNORECASE)
+_REFUSED = re.compile(r"unauthorized|forbidden|denied|authorization|authentication|no basic auth", re.IGNORECASE)
 _ABSENT = re.compile(r"not found|manifest unknown|name unknown|no match for platform|does not exist", re.IGNORECASE)
 
 
@@ -46,6 +47,8 @@ def _advise(container: Container, reason: str, words: str) -> tuple[str, bool]:
         return "write it as REGISTRY/NAME:TAG, in lower case", True
     if reason == "ErrImageNeverPull":
         return "load it onto the node, or allow pulling it (imagePullPolicy: IfNotPresent)", True
+    if _TOO_OFTEN.search(words):
+        return f"wait, or name a Secret with an account in {template}.imagePullSecrets", False
     if _REFUSED.search(words):
         return f"check its name, and name a Secret for its registry in {template}.imagePullSecrets", True
     # The registry's own name that isn't found may be a moment's trouble with DNS.

@@ -1,0 +1,88 @@
+"""What is told of a change, and that it is told once."""
+
+from forebay.observation import Reason, Trouble
+from forebay.rollout.state import RevisionState
+from forebay.status import summarize_invalid, tell_events
+from tests.unit.status.scene import LATER, MANIFEST, TRANSFORMER, UNKNOWN, Scene
+
+
+def test_a_first_rollout() -> None:
+    new = Scene(is_active=False, ready={"predictor": 0})
+    new.add_pod("download-runs")
+    started = new.summarize()
+    name = new.target.name
+    assert [(each.type, each.reason, each.message) for each in tell_events(UNKNOWN, started)] == [
+        ("Normal", "RolloutStarted", f"revision {name} starts: it is the first"),
+    ]
+    up = Scene().summarize(started, LATER)
+    assert [(each.type, each.reason, each.message) for each in tell_events(started, up)] == [
+        ("Normal", "TrafficSwitched", f"revision {name} serves"),
+        ("Normal", "Ready", f"revision {name} is ready, and gets all requests"),
+    ]
+    assert tell_events(up, Scene().summarize(up, LATER)) == []
+
+
+def test_progress_is_no_news() -> None:
+    scene = Scene(is_active=False, ready={"predictor": 0})
+    pod = scene.add_pod("download-runs")["metadata"]["name"]
+    before = scene.summarize()
+    for percent in (1, 50, 99):
+        scene.downloaded_pct = {pod: percent}
+        after = scene.summarize(before)
+        assert tell_events(before, after) == []
+        before = after
+    scene.pods.clear()
+    scene.add_pod("startup")
+    assert tell_events(before, scene.summarize(before)) == []
+
+
+def test_a_rollout_that_fails_and_is_mended() -> None:
+    old = Scene()
+    before = old.summarize()
+    new = Scene(
+        MANIFEST.replace("digits}", "digits, labels: {a: b}}").replace("s3://models/digits", "s3://models/other")
+    )
+    active = RevisionState(name=old.target.name, workloads=(old.target.entry.name,))
+    new.active, new.ready = active, {"predictor": 0}
+    new.add_pod("crash", "digits-1")
+    failed = new.summarize(before, LATER)
+    assert [(each.type, each.reason) for each in tell_events(before, failed)] == [
+        ("Normal", "RolloutStarted"),
+        ("Warning", "CrashLoop"),
+    ]
+    new.pods.clear()
+    new.add_pod("crash later", "digits-1")
+    assert tell_events(failed, new.summarize(failed, LATER)) == [], "the same once more"
+    new.pods.clear()
+    new.add_pod("oom", "digits-1")
+    assert [each.reason for each in tell_events(failed, new.summarize(failed, LATER))] == ["OutOfMemory"]
+    new.active, new.ready = None, {}
+    assert [each.message for each in tell_events(failed, new.summarize(failed, LATER))] == [
+        f"revision {new.target.name} takes over from {old.target.name}",
+        f"revision {new.target.name} is ready, and gets all requests",
+    ]
+
+
+def test_scaling() -> None:
+    scene = Scene(MANIFEST + TRANSFORMER)
+    before = scene.summarize()
+    deployment = scene.build_deployment(scene.target.entry)
+    deployment["spec"]["replicas"] = 4
+    scene.deployments = {scene.target.entry.name: deployment}
+    after = scene.summarize(before, LATER)
+    assert [(each.reason, each.message) for each in tell_events(before, after)] == [
+        ("Scaled", "transformer: from 1 to 4 instances")
+    ]
+
+
+def test_a_spec_that_cannot_be_used() -> None:
+    before = Scene().summarize()
+    after = summarize_invalid(4, [Trouble(reason=Reason.INVALID_SPEC, message="no", stalled=True)], before, LATER)
+    assert [(each.type, each.reason) for each in tell_events(before, after)] == [("Warning", "InvalidSpec")]
+    assert tell_events(after, after) == []
+
+
+def test_what_served_is_gone() -> None:
+    before = Scene().summarize()
+    after = Scene(is_active=False, ready={"predictor": 0}).summarize(before, LATER)
+    assert [(each.type, each.reason) for each in tell_events(before, after)] == [("Warning", "TrafficStopped")]
