@@ -4,13 +4,15 @@ import sys
 from pathlib import Path
 
 from forebay.local.triton.environment import TritonEnvironment
-from image_tool.base import PYTHON, find_files
+from image_tool.base import PYTHON, compile_files, find_files, place
 from image_tool.dependencies import build_venv
 from image_tool.layers import Layer, Tree, hash_text
 from image_tool.libraries import find_libraries
 
 HOME = "/opt/tritonserver"
 PACKAGES = f"{HOME}/venv/lib/{PYTHON}/site-packages"
+# Stubs for each Python: the one that counts is among the backends. And what onnxruntime's tools need, not its sessions.
+LEFT_OUT = ("pytriton/tritonserver/python_backend_stubs/", "sympy", "mpmath")
 # What local mode passes in its environment and arguments: a pod says `tritonserver ...`, as with NVIDIA's image.
 START = f"""\
 #!/bin/sh
@@ -29,17 +31,13 @@ def build_triton_layer(triton: TritonEnvironment, python: Layer) -> Layer:
 def build_triton(triton: TritonEnvironment) -> Tree:
     packages = Path(triton.env["VIRTUAL_ENV"]) / "lib" / PYTHON / "site-packages"
     stub = triton.backends / "python/triton_python_backend_stub"
-    files = {
-        name: path
-        for name, path in find_files(packages).items()
-        # Stubs for each Python: the one that counts is among the backends.
-        if not name.startswith("pytriton/tritonserver/python_backend_stubs/")
-    }
+    files = {name: path for name, path in find_files(packages).items() if not name.startswith(LEFT_OUT)}
     return {
         # Python's own library comes with Python.
         **find_libraries([triton.binary, stub], given=[packages, Path(sys.base_prefix)], env=triton.env),
-        **{f"{PACKAGES}/{name}": path for name, path in files.items()},
-        **{f"{HOME}/backends/{name}": path for name, path in find_files(triton.backends).items()},
+        # With bytecode: each model instance is an interpreter of its own, which imports numpy and onnxruntime.
+        **place(compile_files(files), PACKAGES),
+        **place(find_files(triton.backends), f"{HOME}/backends"),
         **build_venv(f"{HOME}/venv"),
         "/usr/local/bin/tritonserver": START.encode(),
     }
