@@ -1,10 +1,12 @@
 """Bad values, each refused with words that name the value; and good ones that look odd."""
 
 import json
+import subprocess
 
 import pytest
 import yaml
 
+from forebay.local.envoy_binary import find_envoy
 from tests.chart.charts import CHART, PROMETHEUS, find, nest, of_kind, refuse, render
 from tests.chart.edges import read_edges
 
@@ -108,6 +110,24 @@ def test_services_have_what_their_type_takes():
     assert not {"externalTrafficPolicy", "loadBalancerClass"} & specs["ClusterIP"].keys()
     assert specs["NodePort"]["ports"][0]["nodePort"] == 30080
     assert specs["LoadBalancer"]["loadBalancerClass"] == "a/b"
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_envoy_logs_no_headers(level: str):
+    values = {"log": {"level": level}}
+    args = find(render(values), "Deployment", "gateway")["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[args.index("--log-level") + 1] in {"info", "warning", "error"}
+
+
+def test_envoy_takes_its_options(tmp_path):
+    """All of them, but for the place of the bootstrap, and the node's name, which the pod fills in."""
+    args = find(render(), "Deployment", "gateway")["spec"]["template"]["spec"]["containers"][0]["args"]
+    bootstrap = str(CHART / "files/gateway-bootstrap.json")
+    argv = [str(find_envoy()), "--mode", "validate", *args]
+    argv[argv.index("--config-path") + 1] = bootstrap
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert all(json.loads(line)["message"] for line in done.stderr.splitlines() if line)
 
 
 def test_gateway_drains_before_it_is_killed():
