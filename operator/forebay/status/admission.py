@@ -62,7 +62,7 @@ def _explain_refusal(deployment: Json, words: str) -> Trouble:
     if found := _SECURITY.search(words):
         message = (
             f"the namespace's Pod Security level {found['level']} forbids the {role}'s pods: change "
-            f"{list_words(_find_fields(role, found['what']))} ({cut(found['what'], 500)})"
+            f"{role}.podTemplate.spec{_find_fields(found['what'])} ({cut(found['what'])})"
         )
         return Trouble(reason=Reason.FORBIDDEN, message=message, stalled=True)
     if words.startswith("forbidden") or "denied the request" in words:
@@ -72,7 +72,7 @@ def _explain_refusal(deployment: Json, words: str) -> Trouble:
     return Trouble(reason=Reason.APPLY_FAILED, message=message)
 
 
-def _find_fields(role: str, violations: str) -> list[str]:
+def _find_fields(violations: str) -> str:
     """Which fields of the podTemplate are at fault: what Forebay writes itself keeps to the level `restricted`."""
     fields = [found["field"] for found in _POD_FIELD.finditer(violations)]
     for found in _CONTAINER_FIELD.finditer(violations):
@@ -82,4 +82,4 @@ def _find_fields(role: str, violations: str) -> list[str]:
         fields.append("volumes")
     if _PORTS.search(violations):
         fields.append("containers[].ports")
-    return [f"{role}.podTemplate.spec{'.' if each else ''}{each}" for each in dict.fromkeys(fields or [""])]
+    return f": {list_words(dict.fromkeys(fields))}" if fields else ""

@@ -66,5 +66,12 @@ def _tell_readiness(previous: Mapping[str, Any], current: Mapping[str, Any]) -> 
     if after.get("status") == "True":
         if before.get("status") != "True":
             yield Event(type="Normal", reason=Reason.READY, message=message, action="Reconcile")
-    elif after and reason not in _PROGRESS and (before.get("reason"), before.get("message")) != (reason, message):
+    elif after and not _is_known(before, reason, message):
         yield Event(type="Warning", reason=reason, message=message, action="Reconcile")
+
+
+def _is_known(before: Mapping[str, Any], reason: str, message: str) -> bool:
+    """Whether a trouble was told, or is none of the ModelDeployment's own."""
+    # When a pod of the gateway starts, every ModelDeployment waits for its answer: no news, a thousand times.
+    gateway_starts = reason == Reason.GATEWAY_NOT_READY and before.get("status") == "True"
+    return reason in _PROGRESS or gateway_starts or (before.get("reason"), before.get("message")) == (reason, message)

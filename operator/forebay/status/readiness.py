@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 from forebay.api.status import ConditionStatus
 from forebay.observation import Observation, Reason, Trouble
+from forebay.plan.names import WORKLOAD_LABEL
 from forebay.status.components import Part, choose
 
 _SAID = {
     "Downloading": (Reason.DOWNLOADING, "the model is being downloaded"),
     "Loading": (Reason.LOADING, "the model is being loaded"),
-    "Pending": (Reason.STARTING, "pods are being started"),
-    "Ready": (Reason.STARTING, "pods are being started"),
-    "Failed": (Reason.STARTING, "pods are being started"),
 }
 
 
@@ -49,7 +47,10 @@ def describe_part(part: Part) -> Trouble | None:
         return part.trouble
     if part.is_told and part.wanted == 0:
         return Trouble(reason=Reason.STARTING, message=f"{part.role}: Deployment {part.planned.name} is scaled to 0")
-    reason, said = _SAID[part.model.state]
+    # Why a volume can't be mounted, for one, is in no pod's status.
+    pods = f"kubectl describe pods -n {part.planned.workload.namespace} -l {WORKLOAD_LABEL}={part.planned.name}"
+    starting = (Reason.STARTING, f"pods are being started; if that takes long, `{pods}` says why")
+    reason, said = _SAID.get(part.model.state, starting)
     return Trouble(reason=reason, message=f"{part.role}: {said}")
 
 

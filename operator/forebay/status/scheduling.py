@@ -40,7 +40,7 @@ def check_scheduling(pod: Json) -> Trouble | None:
         return Trouble(reason=Reason.UNSCHEDULABLE, message=message)
     causes = _list_causes(clean(str(told.get("message") or "")))
     lacking = [found["resource"] for cause in causes if (found := _EXTENDED.match(cause))]
-    wanted = [resource for resource in dict.fromkeys(lacking) if _count(pod, resource)]
+    wanted = [resource for resource in dict.fromkeys(lacking) if _wants(pod, resource)]
     if wanted:
         return Trouble(reason=Reason.WAITING_FOR_GPU, message=_describe_wait(pod, wanted, causes))
     message = f"no node takes {where} ({cut('; '.join(causes))}): {_advise(pod, causes)}"
@@ -58,7 +58,7 @@ def _list_causes(message: str) -> list[str]:
 
 
 def _describe_wait(pod: Json, resources: list[str], causes: list[str]) -> str:
-    wants = list_words(f"{_count(pod, each)} {each}" for each in resources)
+    wants = list_words(f"{_wants(pod, each)} {each}" for each in resources)
     others = [cause for cause in causes if not _EXTENDED.match(cause)]
     beside = f" (of the other nodes: {cut('; '.join(others))})" if others else ""
     return (
@@ -67,10 +67,10 @@ def _describe_wait(pod: Json, resources: list[str], causes: list[str]) -> str:
     )
 
 
-def _count(pod: Json, resource: str) -> int:
-    """How many of an extended resource a pod asks for: its containers' in all."""
-    asked = (each.get("resources", {}) for each in pod["spec"].get("containers", []))
-    return sum(int(each.get("limits", {}).get(resource) or 0) for each in asked)
+def _wants(pod: Json, resource: str) -> str:
+    """How much of an extended resource a pod's containers ask for; empty where none does."""
+    asked = (each.get("resources", {}).get("limits", {}).get(resource) for each in pod["spec"].get("containers", []))
+    return " + ".join(str(each) for each in asked if each)
 
 
 def _advise(pod: Json, causes: Iterable[str]) -> str:

@@ -116,7 +116,7 @@ def _find_progress(verdict: Verdict, what: str) -> Finding:
     """Whether there is something to wait for. What it is stands in Ready, once."""
     if verdict.trouble is None:
         return find(PROGRESSING, False, Trouble(reason=Reason.READY, message=f"{what} is ready"))
-    how = "waits for somebody to step in" if verdict.stalled else "is on its way"
+    how = "waits for somebody to step in" if verdict.stalled else "is not settled yet"
     message = f"{what} {how}: Ready says why"
     return find(PROGRESSING, not verdict.stalled, Trouble(reason=verdict.trouble.reason, message=message))
 

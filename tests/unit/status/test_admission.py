@@ -16,7 +16,7 @@ CAPTURED = {
     "must-specify": (Reason.QUOTA_EXCEEDED, ["limits.memory for: predictor", "LimitRange"]),
     "host-network": (
         Reason.FORBIDDEN,
-        ["level restricted", f"{SPEC}.hostNetwork", f"{SPEC}.containers[predictor].securityContext.runAsNonRoot"],
+        ["level restricted", f"{SPEC}: hostNetwork, ", "containers[predictor].securityContext.runAsNonRoot and "],
     ),
     "no-account": (Reason.CONFIG_MISSING, ["no ServiceAccount gone"]),
 }
@@ -49,8 +49,8 @@ def refuse(message: str) -> dict[str, Any]:
         (
             'pods "x-1" is forbidden: violates PodSecurity "baseline:latest": hostPath volumes (volume "data"), '
             'hostPort (container "predictor" uses hostPort 80)',
-            Reason.FORBIDDEN, True, f"level baseline forbids the predictor's pods: change {SPEC}.volumes and "
-            f"{SPEC}.containers[].ports",
+            Reason.FORBIDDEN, True, f"level baseline forbids the predictor's pods: change {SPEC}: volumes and "
+            "containers[].ports",
         ),
         (
             'pods "x-1" is forbidden: violates PodSecurity "restricted:v1.34": seccompProfile (pod must set it)',

@@ -86,3 +86,11 @@ def test_what_served_is_gone() -> None:
     before = Scene().summarize()
     after = Scene(is_active=False, ready={"predictor": 0}).summarize(before, LATER)
     assert [(each.type, each.reason) for each in tell_events(before, after)] == [("Warning", "TrafficStopped")]
+
+
+def test_a_gateway_that_starts_is_told_only_to_those_who_wait_for_it() -> None:
+    up, waits = Scene().summarize(), Scene(gateway={"answered": 1})
+    assert tell_events(up, waits.summarize(up, LATER)) == []
+    new = Scene(is_active=False, ready={"predictor": 0}, gateway={"routed": {}}).summarize()
+    told = [each.reason for each in tell_events(new, waits.summarize(new, LATER))]
+    assert told == ["TrafficSwitched", "GatewayNotReady"]

@@ -338,6 +338,12 @@ def test_how_many_nodes_there_are_changes_nothing() -> None:
     assert check_pod(pods[0]) == check_pod(pods[1])
 
 
+def test_several_containers_that_want_gpus() -> None:
+    pod = capture("gpu")
+    pod["spec"]["containers"].append({"name": "mine", "resources": {"limits": {"nvidia.com/gpu": "1k"}}})
+    assert "waits for 8 + 1k nvidia.com/gpu" in check_pod(pod).message
+
+
 def test_a_pod_of_which_nothing_is_known_yet() -> None:
     pod = capture("gpu")
     pod["status"] = {}
