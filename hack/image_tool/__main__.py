@@ -15,6 +15,7 @@ from cluster_tool import host, kind, places
 from cluster_tool.probes import listens
 from cluster_tool.speech import ClusterError, complain, say, step
 
+from forebay.local.errors import LocalError
 from image_tool import layers
 from image_tool.archive import BuiltImage, write_archive
 from image_tool.definitions import Image, build_config, define_images
@@ -35,19 +36,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="hack/images", description=__doc__, epilog=USAGE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("image", nargs="*", choices=[*NAMES, []], metavar="IMAGE", help=", ".join(NAMES))
+    parser.add_argument("image", nargs="*", type=name, metavar="IMAGE", help=f"of {', '.join(NAMES)}; all unless told")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write docker-archives there")
     arguments = parser.parse_args()
     try:
         with places.exclusively():
             run(arguments.image or NAMES, arguments.to)
-    except ClusterError as error:
+    except (ClusterError, LocalError) as error:
         complain(str(error))
         return 1
     except KeyboardInterrupt:
         complain("interrupted: what is built so far is kept")
         return 130
     return 0
+
+
+def name(text: str) -> str:
+    if text not in NAMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(NAMES)}")
+    return text
 
 
 def run(names: tuple[str, ...] | list[str], folder: Path | None) -> None:
