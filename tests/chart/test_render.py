@@ -186,14 +186,16 @@ def test_images_are_those_of_this_version():
 
 
 def test_ports_and_sockets_are_those_of_the_bootstrap():
+    bootstrap = (CHART / "files/gateway-bootstrap.json").read_text()
     gateway = find(render(), "Deployment", "gateway")
-    envoy = next(each for each in containers(gateway) if each["name"] == "envoy")
-    assert {port["name"]: port["containerPort"] for port in envoy["ports"]} == {
-        "http": envoy_gateway.GATEWAY_PORT,
-        "ready": envoy_gateway.READY_PORT,
-    }
-    mounts = {each["mountPath"] for each in envoy["volumeMounts"]}
-    assert {path.rpartition("/")[0] for path in (envoy_gateway.ADMIN_SOCKET, envoy_gateway.XDS_SOCKET)} <= mounts
+    envoy, pilot = containers(gateway)
+    ready = json.loads(bootstrap)["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"]
+    ports = {port["name"]: port["containerPort"] for port in envoy["ports"]}
+    assert ports == {"http": envoy_gateway.GATEWAY_PORT, "ready": ready}
+    sockets = set(re.findall(r'"path": "(/.*)/[^/]+\.sock"', bootstrap))
+    assert sockets
+    for container in (envoy, pilot):
+        assert sockets <= {each["mountPath"] for each in container["volumeMounts"] if not each.get("readOnly")}
 
 
 def test_a_changed_bootstrap_is_a_new_pod(tmp_path):
