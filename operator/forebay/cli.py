@@ -1,21 +1,20 @@
-"""The forebay command."""
+"""The forebay command. What a command needs is imported in it, so that help is quick."""
 
 import asyncio
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from forebay.api import ModelDeployment
-from forebay.api.dump import dump_documents
-from forebay.api.load import load_file
-from forebay.api.problems import InvalidManifest, Problem
+from forebay.cluster import commands as cluster
 from forebay.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from forebay.api import ModelDeployment
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +27,8 @@ Files = Annotated[list[Path], typer.Argument(help="Manifests with one or more Mo
 
 def _show_version(*, wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # noqa: PLC0415
+
         sys.stdout.write(f"forebay {version('forebay')}\n")
         raise typer.Exit
 
@@ -56,52 +57,97 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the ModelDeployments of FILES on this machine: real Triton, real Envoy, no cluster."""
-    from forebay.local.serve import serve as serve_locally  # noqa: PLC0415  (the other commands start without it)
+    from forebay.local.serve import serve as serve_locally  # noqa: PLC0415
 
-    asyncio.run(serve_locally(_load(files), port=port, console=Console()))
+    asyncio.run(serve_locally(_load(files), port=port, console=_console()))
 
 
 @app.command()
-def predict(
-    name: Annotated[str, typer.Argument(help="ModelDeployment that is being served: NAME or NAMESPACE/NAME.")],
+def predict(  # noqa: PLR0913  (options)
+    name: cluster.Name,
     files: Annotated[
         list[Path] | None, typer.Argument(help="What to send: a picture, .json, or .npy/.npz with tensors.")
     ] = None,
+    *,
     file: Annotated[list[Path] | None, typer.Option("--file", "-f", help="The same, as an option.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="Only to what `forebay serve` runs on this machine.")] = False,
+    namespace: cluster.Namespace = None,
+    context: cluster.Context = None,
+    kubeconfig: cluster.Kubeconfig = None,
+    api_key: Annotated[
+        str, typer.Option(envvar="FOREBAY_API_KEY", help="API key, where the ModelDeployment asks for one.")
+    ] = "",
 ) -> None:
-    """Send files to a ModelDeployment that `forebay serve` runs, and print the answers."""
-    from forebay.local.predict import predict as predict_locally  # noqa: PLC0415
+    """Send files to a ModelDeployment, and print the answers.
 
+    To what `forebay serve` runs on this machine; else, or with -n, --context or --kubeconfig, through the gateway of
+    a cluster.
+    """
     sent = [*(files or ()), *(file or ())]
     if not sent:
         raise UserError(f"nothing to send: write forebay predict {name} FILE")
-    answered = [predict_locally(name, each, console=Console()) for each in sent]
-    raise typer.Exit(0 if all(answered) else 1)
+    chosen = any((namespace, context, kubeconfig))
+    if local and chosen:
+        raise UserError("--local is this machine, and -n, --context and --kubeconfig are for a cluster: leave one out")
+    if not chosen and _is_for_this_machine(name, local=local):
+        from forebay.local.predict import predict as predict_locally  # noqa: PLC0415
+
+        answered = [predict_locally(name, each, api_key=api_key, console=_console()) for each in sent]
+        raise typer.Exit(0 if all(answered) else 1)
+    raise typer.Exit(0 if cluster.predict(name, sent, where=(namespace, context, kubeconfig), api_key=api_key) else 1)
+
+
+def _is_for_this_machine(name: str, *, local: bool) -> bool:
+    """Whether it is served here. Raises LocalError where it isn't, and there is no cluster either."""
+    from forebay.local.errors import LocalError  # noqa: PLC0415
+    from forebay.local.run_folder import find_record  # noqa: PLC0415
+
+    try:
+        find_record(name)
+    except LocalError:
+        if local or not cluster.is_known():
+            raise
+        return False
+    return True
 
 
 @app.command()
-def check(
-    script: Annotated[Path, typer.Argument(help="Serving script: a .py file with one class.")],
+def check(  # noqa: PLR0913  (options)
+    script: Annotated[
+        Path | None, typer.Argument(help="Serving script: a .py file with one class. Without it, a cluster.")
+    ] = None,
+    *,
     model_dir: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Folder of model files, for context.model_dir.")
     ] = None,
+    in_cluster: Annotated[bool, typer.Option("--cluster", help="Tell what is missing in a cluster.")] = False,
+    namespace: cluster.Namespace = None,
+    context: cluster.Context = None,
+    kubeconfig: cluster.Kubeconfig = None,
 ) -> None:
-    """Try a serving script: syntax, libraries, class, and one example request through the real server."""
+    """Try a serving script: syntax, libraries, class, and an example request. Without one: what a cluster lacks."""
+    if script is None:
+        raise typer.Exit(0 if cluster.check(namespace, context, kubeconfig) else 1)
+    if in_cluster or any((namespace, context, kubeconfig)):
+        raise UserError(f"write forebay check {script}, or forebay check for the cluster: not both")
     from forebay.local.check import check_script  # noqa: PLC0415
 
-    raise typer.Exit(0 if check_script(script, model_dir=model_dir, console=Console()) else 1)
+    raise typer.Exit(0 if check_script(script, model_dir=model_dir, console=_console()) else 1)
 
 
 @app.command()
 def validate(files: Files) -> None:
     """Check FILES by the rules that a cluster applies."""
     for each in _load(files):
-        Console().print(f"{each.kind} {each.metadata.namespace}/{each.metadata.name} is valid", highlight=False)
+        _console().print(f"{each.kind} {each.metadata.namespace}/{each.metadata.name} is valid", highlight=False)
 
 
 @app.command()
 def render(file: File) -> None:
     """Print what would be applied to a cluster for FILE."""
+    from forebay.api.dump import dump_documents  # noqa: PLC0415
+    from forebay.api.load import load_file  # noqa: PLC0415
+    from forebay.api.problems import InvalidManifest, Problem  # noqa: PLC0415
     from forebay.plan.cluster import check_reachable  # noqa: PLC0415
     from forebay.plan.manifests import build_manifests  # noqa: PLC0415
     from forebay.plan.resolve import resolve  # noqa: PLC0415
@@ -114,8 +160,15 @@ def render(file: File) -> None:
     sys.stdout.write(dump_documents(child for each in servings for child in build_manifests(each)))
 
 
-def _load(files: Sequence[Path]) -> list[ModelDeployment]:
+for command in (cluster.install, cluster.uninstall, cluster.status, cluster.logs):
+    app.command()(command)
+
+
+def _load(files: Sequence[Path]) -> list["ModelDeployment"]:
     """The objects of all files; InvalidManifest with what is wrong in any of them."""
+    from forebay.api.load import load_file  # noqa: PLC0415
+    from forebay.api.problems import InvalidManifest, Problem  # noqa: PLC0415
+
     objects: list[ModelDeployment] = []
     problems: list[Problem] = []
     for file in files:
@@ -128,19 +181,30 @@ def _load(files: Sequence[Path]) -> list[ModelDeployment]:
     return objects
 
 
+def _console() -> "Console":
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console()
+
+
 def main() -> None:
     """Run the command; what the user can mend is shown without a traceback, with status 1."""
-    errors = Console(stderr=True)
     try:
         app()
     except UserError as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
-        sys.exit(1)
+        _fail(str(error))
     except OSError as error:
-        errors.print(f"[bold red]error:[/] {escape(_explain(error))}", soft_wrap=True, highlight=False)
-        sys.exit(1)
+        _fail(_explain(error))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(message: str) -> NoReturn:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    sys.exit(1)
 
 
 def _explain(error: OSError) -> str:

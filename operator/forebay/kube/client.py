@@ -101,13 +101,15 @@ class Client:
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """A websocket, as for a port of a pod."""
         url = self.url + path
+        # Who answers is the kubelet, which has no JSON to offer.
+        headers = {**await self._headers(), "Accept": "*/*"}
         try:
             async with self._session.ws_connect(
-                url, params=params, headers=await self._headers(), protocols=(protocol,), timeout=_CLOSING
+                url, params=params, headers=headers, protocols=(protocol,), timeout=_CLOSING
             ) as socket:
                 yield socket
         except aiohttp.WSServerHandshakeError as error:
-            raise ApiError(error.status, "", f"{error.message} ({url})") from None
+            raise ApiError(error.status, "", f"HTTP {error.status} for {path}") from None
 
     async def write(
         self, method: str, path: str, body: Json | None = None, *, content_type: str = _JSON, **params: str

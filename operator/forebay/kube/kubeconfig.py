@@ -1,4 +1,4 @@
-"""Who a person is in which cluster, as kubectl finds it: --kubeconfig, $KUBECONFIG, ~/.kube/config, the pod's account."""
+"""A person's cluster, as kubectl finds it: --kubeconfig, $KUBECONFIG, ~/.kube/config, or the pod's own account."""
 
 import difflib
 import os
@@ -37,13 +37,13 @@ async def load_login(*, context: str | None = None, kubeconfig: str | None = Non
     """Find the cluster. Raises NoClusterError with what to do."""
     file = find_kubeconfig(kubeconfig)
     configuration = Configuration()
-    if file is None and context is None and _POD_NAMESPACE.exists():
+    if file is None and context is None and (namespace := _find_pod_namespace()):
         load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        return Login(configuration, _POD_NAMESPACE.read_text().strip(), "in-cluster")
+        return Login(configuration, namespace, "in-cluster")
     if file is None:
         raise NoClusterError(
-            "no cluster is known: there is no ~/.kube/config, and $KUBECONFIG names no file. Get one from your cluster, "
-            "or try on this machine: forebay serve FILE.yaml"
+            "no cluster is known: there is no ~/.kube/config, and $KUBECONFIG names no file. Get one from your "
+            "cluster, or try on this machine: forebay serve FILE.yaml"
         )
     try:
         loader: Any = await load_kube_config(  # type: ignore[no-untyped-call]
@@ -53,6 +53,10 @@ async def load_login(*, context: str | None = None, kubeconfig: str | None = Non
         raise NoClusterError(_explain(file, context, error)) from None
     active = loader.current_context
     return Login(configuration, active["context"].get("namespace") or "default", active["name"])
+
+
+def _find_pod_namespace() -> str:
+    return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else ""
 
 
 def _explain(file: str, context: str | None, error: Exception) -> str:

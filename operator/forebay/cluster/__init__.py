@@ -1,0 +1,1 @@
+"""The forebay command on a cluster: install, status, predict, logs, check."""

@@ -1,0 +1,142 @@
+"""`forebay install` and `forebay uninstall`."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from forebay.api.dump import dump_documents
+from forebay.cluster.deployments import list_deployments
+from forebay.cluster.errors import ClusterError
+from forebay.cluster.kinds import CRD, NAMESPACE, SECRET, SYSTEM_NAMESPACE, VOLUME_CLAIM
+from forebay.cluster.manifests import build_manifests, find_crds
+from forebay.cluster.objects import Objects, apply_all
+from forebay.cluster.rollout import wait_until_available
+from forebay.cluster.session import Cluster, Target, connect
+from forebay.kube.client import ApiError, Client
+from forebay.kube.resources import DEPLOYMENT, MODEL_DEPLOYMENT, POD, Resource
+
+Json = dict[str, Any]
+
+# Namespaces that are there without Forebay.
+_KUBERNETES_OWN = ("default", "kube-system", "kube-public", "kube-node-lease")
+_WORTH_KEEPING = (MODEL_DEPLOYMENT, POD, DEPLOYMENT, VOLUME_CLAIM, SECRET)
+_NEXT = """
+Next:
+  kubectl apply{flags} -f FILE.yaml       # a ModelDeployment
+  forebay status NAME{flags}
+  forebay predict NAME FILE{flags}
+"""
+
+
+def render(namespace: str, images: Mapping[str, str]) -> str:
+    """What would be applied, as YAML."""
+    return dump_documents(build_manifests(namespace=namespace, images=images))
+
+
+async def install(target: Target, *, images: Mapping[str, str], timeout_s: float, console: Console) -> None:
+    """Apply the manifests, and wait until the operator and the gateway are available."""
+    namespace = target.namespace or SYSTEM_NAMESPACE
+    manifests = build_manifests(namespace=namespace, images=images)
+    deployments = [each for each in manifests if each["kind"] == DEPLOYMENT.kind]
+
+    def say(text: str) -> None:
+        console.print(f"[dim]•[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+    async with connect(target) as cluster:
+        say(f"installing Forebay in namespace {namespace} of context {cluster.context}")
+        await _check_free(cluster.client, deployments)
+        with console.status("applying"):
+            await apply_all(cluster.client, manifests, say=say)
+        with console.status("waiting for the operator and the gateway"):
+            await wait_until_available(cluster.client, deployments, timeout_s=timeout_s, say=say)
+    console.print("[green]✓[/] Forebay runs", highlight=False)
+    flags = Target(context=target.context, kubeconfig=target.kubeconfig).flags
+    console.print(_NEXT.format(flags=flags).rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+
+async def uninstall(target: Target, *, crds: bool, console: Console) -> None:
+    """Delete what install applies. CRDs, and with them all ModelDeployments, only where asked for."""
+    namespace = target.namespace or SYSTEM_NAMESPACE
+    manifests = build_manifests(namespace=namespace)
+    kept = (NAMESPACE.kind, *(() if crds else (CRD.kind,)))
+    async with connect(target) as cluster:
+        await _check_free(cluster.client, [each for each in manifests if each["kind"] == DEPLOYMENT.kind])
+        objects = Objects(cluster.client)
+        gone = [each for each in reversed(manifests) if each["kind"] not in kept and await objects.delete(each)]
+        for each in gone:
+            console.print(f"{each['kind']} {each['metadata']['name']} deleted", highlight=False)
+        if not gone:
+            console.print(f"nothing of Forebay was found in namespace {namespace}", highlight=False)
+        console.print(await _remove_namespace(cluster.client, objects, namespace), highlight=False, soft_wrap=True)
+        if not crds:
+            await _tell_what_stays(cluster, manifests, console)
+
+
+async def count_deployments(target: Target) -> int:
+    """How many ModelDeployments go with the CRDs."""
+    async with connect(target) as cluster:
+        try:
+            return len(await list_deployments(cluster, everywhere=True))
+        except ClusterError:
+            return 0
+
+
+async def _check_free(client: Client, deployments: list[Json]) -> None:
+    """What Helm or Argo CD look after, they would put back."""
+    for each in deployments:
+        metadata = each["metadata"]
+        try:
+            found = await client.read(DEPLOYMENT.path(namespace=metadata["namespace"], name=metadata["name"]))
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            continue
+        release = found["metadata"].get("annotations", {}).get("meta.helm.sh/release-name")
+        if release:
+            raise ClusterError(
+                f"Forebay was installed with Helm here, as release {release}: use "
+                f"`helm upgrade {release} -n {metadata['namespace']}` or `helm uninstall` instead"
+            )
+
+
+async def _remove_namespace(client: Client, objects: Objects, namespace: str) -> str:
+    if namespace in _KUBERNETES_OWN:
+        return f"namespace {namespace} stays: it is not Forebay's"
+    for resource in _WORTH_KEEPING:
+        if others := [each for each in await _list(client, resource, namespace) if not _is_own(each)]:
+            name = others[0]["metadata"]["name"]
+            return f"namespace {namespace} stays: there are others' objects in it, such as {resource.kind} {name}"
+    manifest = {"apiVersion": NAMESPACE.api_version, "kind": NAMESPACE.kind, "metadata": {"name": namespace}}
+    return f"Namespace {namespace} {'deleted' if await objects.delete(manifest) else 'is gone already'}"
+
+
+async def _list(client: Client, resource: Resource, namespace: str) -> list[Json]:
+    try:
+        items: list[Json] = (await client.read(resource.path(namespace=namespace)))["items"]
+    except ApiError as error:
+        if error.status != HTTPStatus.NOT_FOUND:  # the CRD may be gone
+            raise
+        return []
+    return items
+
+
+def _is_own(item: Json) -> bool:
+    labels = item["metadata"].get("labels", {})
+    return labels.get("app.kubernetes.io/component") in ("operator", "gateway")
+
+
+async def _tell_what_stays(cluster: Cluster, manifests: list[Json], console: Console) -> None:
+    try:
+        left = len(await list_deployments(cluster, everywhere=True))
+    except ClusterError:
+        return
+    names = ", ".join(each["metadata"]["name"] for each in find_crds(manifests))
+    console.print(
+        f"[yellow]![/] kept: the CRD {names}, and {left} ModelDeployments. Their pods run on, but nobody routes to "
+        "them or looks after them until Forebay is installed again. `forebay uninstall --crds` deletes these, too.",
+        highlight=False,
+        soft_wrap=True,
+    )

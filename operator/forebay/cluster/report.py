@@ -1,0 +1,227 @@
+"""What `forebay status` shows, from what was found: pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from forebay.cluster.deployments import find_condition, is_current
+from forebay.observation import Reason
+
+Json = dict[str, Any]
+
+_COLOURS = {"True": "green", "False": "red", "Unknown": "yellow"}
+_MOST_EVENTS = 8
+_CONDITIONS = ("Ready", "Available", "Progressing", "Stalled", "PredictorReady", "TransformerReady")
+_UNSEEN = "the operator has not looked at it yet: `forebay check` says whether one runs"
+# What shows more, where the message itself doesn't say it.
+_HINTS = {
+    Reason.CRASH_LOOP: "forebay logs {name} --previous{flags}",
+    Reason.OUT_OF_MEMORY: "forebay logs {name} --previous{flags}",
+    Reason.MODEL_LOAD_FAILED: "forebay logs {name}{flags}",
+    Reason.MODEL_DOWNLOAD_FAILED: "forebay logs {name} --container download{flags}",
+    Reason.NOT_READY: "forebay logs {name}{flags}",
+    Reason.LOADING: "forebay logs {name} --follow{flags}",
+    Reason.DOWNLOADING: "forebay logs {name} --container download --follow{flags}",
+    Reason.WAITING_FOR_GPU: "forebay check{flags}",
+    Reason.UNSCHEDULABLE: "kubectl get events{flags}",
+    Reason.GATEWAY_NOT_READY: "forebay check{flags}",
+    Reason.ROUTING: "forebay check{flags}",
+    Reason.STARTING: "forebay status {name} --watch{flags}",
+    Reason.ROLLING_OUT: "forebay status {name} --watch{flags}",
+    Reason.READY: "forebay predict {name} FILE{flags}",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A ModelDeployment, its pods and its events."""
+
+    deployment: Json
+    pods: Sequence[Json]
+    events: Sequence[Json]
+
+
+def build_table(found: Sequence[Json], *, everywhere: bool, now: datetime) -> RenderableType:
+    """A line for each, as kubectl has it."""
+    table = _build_grid()
+    for title in (
+        *(("NAMESPACE",) if everywhere else ()),
+        "NAME",
+        "READY",
+        "REASON",
+        "INSTANCES",
+        "REVISION",
+        "AGE",
+        "URL",
+    ):
+        table.add_column(title, no_wrap=True, overflow="ellipsis" if title == "URL" else "fold")
+    for each in found:
+        metadata, status, ready = each["metadata"], each.get("status", {}), describe_ready(each)
+        table.add_row(
+            *((metadata["namespace"],) if everywhere else ()),
+            metadata["name"],
+            Text(ready["status"], style=_COLOURS.get(ready["status"], "")),
+            ready["reason"],
+            status.get("instances", ""),
+            status.get("activeRevision") or status.get("targetRevision", ""),
+            describe_age(metadata["creationTimestamp"], now),
+            status.get("url", ""),
+        )
+    return table
+
+
+def build_report(seen: Seen, *, flags: str, now: datetime) -> RenderableType:
+    """All about one."""
+    deployment, status = seen.deployment, seen.deployment.get("status", {})
+    metadata, ready = deployment["metadata"], describe_ready(deployment)
+    sentence = Text.assemble(
+        (f"{metadata['namespace']}/{metadata['name']} ", "bold"),
+        ("is ready" if ready["status"] == "True" else f"is not ready ({ready['reason']})", _COLOURS[ready["status"]]),
+    )
+    parts: list[RenderableType] = [sentence, Text(ready["message"])]
+    if hint := build_hint(ready["reason"], name=metadata["name"], flags=flags):
+        parts.append(Text.assemble(("next: ", "dim"), hint))
+    facts = _build_grid(header=False)
+    for name, value in _list_facts(status):
+        facts.add_row(Text(name, style="dim"), value)
+    parts += [Text(""), facts]
+    tables = (
+        ("Components", _build_components(status)),
+        ("Conditions", _build_conditions(deployment, now)),
+        ("Pods", _build_pods(seen.pods, now)),
+        ("Events", _build_events(seen.events, now)),
+    )
+    for title, table in tables:
+        if table.row_count:
+            parts += [Text(f"\n{title}", style="bold"), table]
+    return Group(*parts)
+
+
+def describe_ready(deployment: Mapping[str, Any]) -> dict[str, str]:
+    """Its Ready condition; Unknown where nobody has looked at the present spec."""
+    found = find_condition(deployment, "Ready")
+    if not found:
+        return {"status": "Unknown", "reason": "NotSeen", "message": _UNSEEN}
+    if not is_current(deployment):
+        return {"status": "Unknown", "reason": "SpecChanged", "message": f"the spec was changed, and {_UNSEEN}"}
+    return {"status": found["status"], "reason": found["reason"], "message": found.get("message", "")}
+
+
+def build_hint(reason: str, *, name: str, flags: str) -> str:
+    """A command that shows more, or goes on."""
+    return _HINTS.get(Reason(reason), "").format(name=name, flags=flags) if reason in list(Reason) else ""
+
+
+def describe_age(timestamp: str, now: datetime) -> str:
+    """How long ago, as kubectl says it."""
+    seconds = max(0, int((now - datetime.fromisoformat(timestamp)).total_seconds()))
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def describe_model(model: Mapping[str, Any]) -> str:
+    """How far the model is: "Downloading 40 %"."""
+    progress = model.get("progressPct")
+    return model["state"] if progress is None else f"{model['state']} {progress} %"
+
+
+def _list_facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    active, target = status.get("activeRevision", ""), status.get("targetRevision", "")
+    if status.get("url"):
+        yield "url", status["url"]
+    if status.get("externalUrl"):
+        yield "from outside", status["externalUrl"]
+    if status.get("instances"):
+        yield "instances", f"{status['instances']} ready"
+    if active and active == target:
+        yield "revision", active
+    elif target:
+        yield "revision", f"{active or 'none'} serves, {target} is wanted"
+    for each in status.get("traffic", []):
+        yield "traffic", f"{each['weightPct']} % to {each['revision']} ({each['workload']})"
+
+
+def _build_components(status: Mapping[str, Any]) -> Table:
+    table = _build_grid("COMPONENT", "READY", "MODEL", "WORKLOAD", "MESSAGE")
+    for each in status.get("components", []):
+        model = each.get("model") or {}
+        said = describe_model(model) if model else ""
+        ready = f"{each['readyReplicas']}/{each['replicas']}"
+        table.add_row(each["name"], ready, said, each["workload"], model.get("message", ""))
+    return table
+
+
+def _build_conditions(deployment: Mapping[str, Any], now: datetime) -> Table:
+    table = _build_grid("CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE")
+    conditions = deployment.get("status", {}).get("conditions", [])
+    order = {name: index for index, name in enumerate(_CONDITIONS)}
+    for each in sorted(conditions, key=lambda condition: order.get(condition["type"], len(order))):
+        since = describe_age(each["lastTransitionTime"], now)
+        table.add_row(each["type"], each["status"], each["reason"], since, each.get("message", ""))
+    return table
+
+
+def _build_pods(pods: Sequence[Json], now: datetime) -> Table:
+    table = _build_grid("POD", "READY", "STATE", "RESTARTS", "AGE", "NODE")
+    for pod in pods:
+        metadata, status = pod["metadata"], pod.get("status", {})
+        containers = status.get("containerStatuses", [])
+        sidecars = [
+            each["name"] for each in pod["spec"].get("initContainers", []) if each.get("restartPolicy") == "Always"
+        ]
+        containers = [
+            *containers,
+            *(each for each in status.get("initContainerStatuses", []) if each["name"] in sidecars),
+        ]
+        table.add_row(
+            metadata["name"],
+            f"{sum(bool(each.get('ready')) for each in containers)}/{len(pod['spec']['containers']) + len(sidecars)}",
+            describe_pod(pod),
+            str(sum(each.get("restartCount", 0) for each in containers)),
+            describe_age(metadata["creationTimestamp"], now),
+            pod["spec"].get("nodeName", ""),
+        )
+    return table
+
+
+def describe_pod(pod: Mapping[str, Any]) -> str:
+    """A pod's state in a word, as kubectl's STATUS column."""
+    status = pod.get("status", {})
+    if pod["metadata"].get("deletionTimestamp"):
+        return "Terminating"
+    for prefix, key in (("Init:", "initContainerStatuses"), ("", "containerStatuses")):
+        for each in status.get(key, []):
+            state = each.get("state", {})
+            reason = (state.get("waiting") or {}).get("reason")
+            if reason and reason != "PodInitializing":
+                return f"{prefix}{reason}"
+            if (state.get("terminated") or {}).get("exitCode"):
+                return f"{prefix}{state['terminated'].get('reason', 'Error')}"
+    return str(status.get("reason") or status.get("phase", "Unknown"))
+
+
+def _build_events(events: Sequence[Json], now: datetime) -> Table:
+    table = _build_grid("AGE", "TYPE", "REASON", "MESSAGE")
+    ordered = sorted(events, key=_find_time)
+    for each in ordered[-_MOST_EVENTS:]:
+        age, style = describe_age(_find_time(each), now), "yellow" if each.get("type") == "Warning" else ""
+        table.add_row(age, Text(each.get("type", ""), style=style), each.get("reason", ""), each.get("message", ""))
+    return table
+
+
+def _find_time(event: Json) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
+
+
+def _build_grid(*titles: str, header: bool = True) -> Table:
+    table = Table(box=None, show_header=header, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for title in titles:
+        table.add_column(title, no_wrap=title != "MESSAGE", overflow="fold")
+    return table
