@@ -18,6 +18,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.dumps(told).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
+        self.send_header("x-name", sys.argv[2])
         self.end_headers()
         self.wfile.write(body)
 

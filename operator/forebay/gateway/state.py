@@ -33,6 +33,8 @@ class State:
 
     def __init__(self, *, data_port: int) -> None:
         self.deployments: dict[str, Deployment] = {}
+        # Those that the snapshot was made of.
+        self.built: dict[str, Deployment] = {}
         self.keys: dict[Key, ApiKeys] = {}
         # Deployments whose config can't be built at all.
         self.broken: dict[str, str] = {}
@@ -108,6 +110,10 @@ class State:
         """The API keys of a deployment that asks for some."""
         return self.keys.get((deployment.namespace, deployment.secret), UNREAD)
 
+    def find_entrance(self, route: str) -> EntranceConfig | None:
+        """The routes that a deployment is to have."""
+        return self.snapshot.routes.entrances.get(route)
+
     def build(self) -> bool:
         """Bring the snapshot up to date. Says whether there was anything to do."""
         if not self._changed_routes and not self._changed_members:
@@ -116,6 +122,7 @@ class State:
             self._build_members(cluster)
         rebuilt = [self._build_entrance(route) for route in sorted(self._changed_routes)]
         self._changed_routes, self._changed_members = set(), set()
+        self.built = dict(self.deployments)
         old = self.snapshot
         clusters = old.clusters
         if any(rebuilt) or clusters.keys() != self._users.keys():

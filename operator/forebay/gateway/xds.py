@@ -10,7 +10,8 @@ from typing import Any as Content
 
 from google.protobuf.any_pb2 import Any
 
-from forebay.gateway.snapshot import LimitTable, Members, RouteTable, Snapshot, pack_cluster
+from forebay.gateway.quarantine import Quarantine
+from forebay.gateway.snapshot import EntranceConfig, LimitTable, Members, RouteTable, Snapshot, pack_cluster
 from forebay.gateway.typed import CDS, ECDS, EDS, LDS, RDS
 
 
@@ -36,7 +37,7 @@ class Response:
 
 @dataclass
 class Subscription:
-    """One kind of resource. `acked` is what Envoy has, `sent` what it was told last."""
+    """One kind of resource. `acked` is what Envoy has, `sent` what it has or will have, if it doesn't refuse it."""
 
     subscribed: bool = False
     names: frozenset[str] = frozenset()
@@ -45,6 +46,7 @@ class Subscription:
     waiting: bool = False
     sent: Content = None
     acked: Content = None
+    refused: Content = None
 
     @property
     def free(self) -> bool:
@@ -61,6 +63,7 @@ class Conversation:
         self._kinds[CDS].acked = {}
         self._members: dict[str, Members] = {}
         self._sent_members: dict[str, Members] = {}
+        self._quarantine = Quarantine()
         self.errors: dict[str, str] = {}
 
     @property
@@ -80,10 +83,13 @@ class Conversation:
         limits: LimitTable | None = self._kinds[ECDS].acked
         return limits
 
-    @property
-    def served(self) -> bool:
-        """Whether Envoy has all that it needs to answer."""
-        return all(self._kinds[kind].acked is not None for kind in (LDS, ECDS, RDS))
+    def find_entrance(self, route: str) -> EntranceConfig | None:
+        """The routes of a deployment that Envoy has."""
+        return self.routes.entrances.get(route) if self.routes else None
+
+    def find_error(self, route: str) -> str:
+        """Why Envoy doesn't have the routes of a deployment that it was to have."""
+        return self._quarantine.find_error(route) or self.errors.get(RDS, "")
 
     def hear(self, request: Request) -> bool:
         """Take in a request. Says whether it settles what was sent last; one with an older nonce says nothing new."""
@@ -103,8 +109,15 @@ class Conversation:
     def _settle(self, request: Request, kind: Subscription) -> None:
         if request.error:
             self.errors[request.kind] = request.error
+            kind.refused, kind.sent = kind.sent, kind.acked
+            # Half of the routes would be worse than the old ones of an Envoy that has some.
+            if request.kind == RDS and (kind.acked or not self._had):
+                others = self._quarantine.refuse(kind.refused, kind.acked, request.error)
+                kind.refused = None if others else kind.refused
             return
         self.errors.pop(request.kind, None)
+        if request.kind == RDS:
+            self._quarantine.accept()
         if request.kind == EDS:
             self._members |= kind.sent
         else:
@@ -125,8 +138,9 @@ class Conversation:
             yield from self._send(EDS, changed, lambda members: (each.packed for each in members.values()))
         yield from self._send(ECDS, snapshot.limits, lambda limits: (limits.packed,))
         yield from self._send(LDS, snapshot.listener, lambda listener: (listener,))
-        if self._can_route(snapshot.routes):
-            yield from self._send(RDS, snapshot.routes, lambda routes: (routes.packed,))
+        routes = self._quarantine.choose(snapshot.routes, self.routes)
+        if self._can_route(routes):
+            yield from self._send(RDS, routes, lambda routes: (routes.packed,))
 
     def _find_clusters(self, snapshot: Snapshot) -> dict[str, Any]:
         """Those that are wanted, and those that routes still name."""
@@ -149,7 +163,9 @@ class Conversation:
 
     def _send(self, name: str, content: Content, unpack: Callable[[Content], Iterable[Any]]) -> Iterator[Response]:
         kind = self._kinds[name]
-        if not kind.free or (kind.version and kind.sent == content):
+        known = kind.version and content in (kind.sent, kind.refused)
+        # Of members only what has changed is here.
+        if not kind.free or (known and name != EDS):
             return
         if name == CDS:
             self._expect_questions(content)

@@ -10,6 +10,7 @@ from forebay.plan.envoy_replies import Refusal, build_refusal_routes
 from forebay.plan.units import format_envoy_duration
 
 ROUTES = "gateway"
+_MISSING = "no ModelDeployment is served here: the path is /NAMESPACE/NAME/..., see `kubectl get md -A`"
 _ANY = {"prefix": "/"}
 # Between two looks at a deployment that is not ready.
 _RETRY_S = 5
@@ -46,7 +47,7 @@ class EntranceRoutes:
     """The routes of one entrance, ready to be put beside those of others."""
 
     host: Json
-    # Route lists: by the header, and by the path.
+    # Routes by the header, and by the path: matched actions.
     by_header: Json
     by_path: Json
 
@@ -54,12 +55,8 @@ class EntranceRoutes:
 def build_entrance_routes(entrance: Entrance) -> EntranceRoutes:
     """Everything that leads to one deployment."""
     host = f"{entrance.deployment}.{entrance.namespace}"
-    path = f"/{entrance.name}"
     # `/namespace/name/v2/...` becomes `/v2/...`, so that tritonclient's base path works.
-    by_path = [
-        *_build_routes(entrance, {"path": path}, prefix_rewrite="/"),
-        *_build_routes(entrance, {"prefix": f"{path}/"}, prefix_rewrite="/"),
-    ]
+    by_path = _build_routes(entrance, {"prefix": f"/{entrance.name}/"}, prefix_rewrite="/")
     return EntranceRoutes(
         host={
             **build_virtual_host(
@@ -68,8 +65,7 @@ def build_entrance_routes(entrance: Entrance) -> EntranceRoutes:
             **build_route_access(entrance.access),
         },
         by_header=_build_list(_guard(each, entrance) for each in _build_routes(entrance, _ANY)),
-        # A longer name begins alike.
-        by_path=_build_list([*(_guard(each, entrance) for each in by_path), *build_missing_routes()]),
+        by_path=_build_list(_guard(each, entrance) for each in by_path),
     )
 
 
@@ -78,7 +74,7 @@ def build_shared_host(routes: dict[str, EntranceRoutes], *, fallback: Sequence[J
     if not routes:  # Envoy takes no empty map
         return build_virtual_host("paths", domains=["*"], routes=fallback)
     by_header = {name: {"action": _build_action(each.by_header)} for name, each in routes.items()}
-    by_path = {f"/{name}": {"action": _build_action(each.by_path)} for name, each in routes.items()}
+    by_path = {f"/{name}/": {"action": _build_action(each.by_path)} for name, each in routes.items()}
     rest = {"action": _build_action(_build_list(fallback))}
     paths = _build_tree(":path", "prefix_match_map", by_path, rest)
     matcher = _build_tree(names.DEPLOYMENT_HEADER, "exact_match_map", by_header, paths)
@@ -86,7 +82,7 @@ def build_shared_host(routes: dict[str, EntranceRoutes], *, fallback: Sequence[J
     return {**host, **matcher}
 
 
-def build_missing_routes(message: str = "no ModelDeployment is served here: see `kubectl get md -A`") -> list[Json]:
+def build_missing_routes(message: str = _MISSING) -> list[Json]:
     """The answer to whoever asks for a deployment that is not there."""
     return build_refusal_routes(_ANY, Refusal(status=404, grpc_status=5, reason="no-such-deployment", message=message))
 
@@ -121,7 +117,7 @@ def _build_routes(entrance: Entrance, match: Json, **rewrite: str) -> list[Json]
     if refusal:
         return [{**route, **metadata} for route in build_refusal_routes(match, refusal)]
     action = {
-        "retry_policy": build_retry_policy(entrance.instances),
+        **({"retry_policy": build_retry_policy(entrance.instances)} if entrance.instances > 1 else {}),
         # The queue answers first. This is for an instance that hangs, and bounds its silence: a stream may last.
         "timeout": "0s",
         "idle_timeout": format_envoy_duration(entrance.timeout_s),

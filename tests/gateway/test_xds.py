@@ -1,0 +1,203 @@
+"""The conversation with Envoy, move by move. What a real Envoy makes of it is in the other tests here."""
+
+import dataclasses
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+
+from forebay.gateway.objects import Deployment, Slice
+from forebay.gateway.report import build_report
+from forebay.gateway.state import State
+from forebay.gateway.typed import CDS, ECDS, EDS, LDS, RDS
+from forebay.gateway.xds import Conversation, Request, Response
+from forebay.plan.envoy import Address
+from forebay.plan.envoy_access import RateLimit
+from forebay.plan.envoy_routes import Target
+
+NOBODY = ["Cluster", "ClusterLoadAssignment gateway", "Listener", "TypedExtensionConfig", "RouteConfiguration"]
+
+
+class Envoy:
+    """Takes what it is sent, and asks for what it then needs, in the order of the real one."""
+
+    def __init__(self, state: State, *, had: tuple[str, ...] = ()) -> None:
+        self.state = state
+        self.talk = Conversation(had)
+        self.refused: dict[str, str] = {}
+        self._nonces: dict[str, str] = {}
+        self._names = {CDS: (), LDS: (), EDS: ("gateway",), RDS: ("gateway",), ECDS: ("rate-limits",)}
+        for kind in (CDS, EDS, LDS):
+            self._ask(kind)
+
+    def settle(self) -> list[str]:
+        """Until nothing more is sent; returns what was."""
+        told = []
+        for _ in range(200):
+            response = next(iter(self.talk.speak(self.state.snapshot)), None)
+            if response is None:
+                return told
+            told.append(self._take(response))
+        raise AssertionError("it never ends")
+
+    def report(self, name: str) -> dict[str, object]:
+        return build_report(self.state, self.talk)[f"ns/{name}"]
+
+    def _take(self, response: Response) -> str:
+        self._nonces[response.kind] = response.nonce
+        names: list[str] = []
+        if response.kind == CDS:
+            names = sorted(Cluster.FromString(each.value).name for each in response.resources)
+        if response.kind == EDS:
+            names = [ClusterLoadAssignment.FromString(each.value).cluster_name for each in response.resources]
+        error = self.refused.get(response.kind, "")
+        if response.kind == CDS and not error:
+            self._names[EDS] = ("gateway", *names)
+        self._ask(response.kind, error)
+        if response.kind == CDS:
+            self._ask(EDS)
+        if response.kind == LDS:
+            self._ask(ECDS)
+            self._ask(RDS)
+        return " ".join([response.kind.rpartition(".")[2], *names])
+
+    def _ask(self, kind: str, error: str = "") -> None:
+        names, nonce = frozenset(self._names[kind]), self._nonces.get(kind, "")
+        self.talk.hear(Request(kind=kind, names=names, nonce=nonce, error=error))
+
+
+def deployment(name: str, *workloads: str, **fields: object) -> Deployment:
+    targets = tuple(Target(cluster=f"ns/{each}", revision="r") for each in workloads)
+    made = Deployment(
+        namespace="ns", name=name, generation=1, timeout_s=3, targets=targets, secret="", limit=None
+    )  # fmt: skip
+    return dataclasses.replace(made, **fields)
+
+
+def members(workload: str, *hosts: str) -> Slice:
+    return Slice(cluster=f"ns/{workload}", family="IPv4", members=tuple(Address(host, 80) for host in hosts))
+
+
+def build_state(*deployments: Deployment) -> State:
+    state = State(data_port=8080)
+    for each in deployments:
+        state.put_deployment(each)
+    state.build()
+    return state
+
+
+def test_a_new_envoy_gets_clusters_and_members_before_routes():
+    told = Envoy(build_state(deployment("a", "w1"))).settle()
+    assert told == ["Cluster ns/w1", "ClusterLoadAssignment gateway ns/w1", *NOBODY[2:]]
+
+
+def test_an_empty_cluster_has_routes_too():
+    assert Envoy(build_state()).settle() == NOBODY
+
+
+def test_of_members_only_those_that_changed_are_sent():
+    state = build_state(deployment("a", "w1"), deployment("b", "w2"))
+    envoy = Envoy(state)
+    envoy.settle()
+    state.put_slice(("ns", "w1-x"), members("w1", "10.0.0.1"))
+    state.build()
+    assert envoy.settle() == ["ClusterLoadAssignment ns/w1"]
+    assert envoy.report("a")["workloads"] == {"w1": 1}
+    assert envoy.settle() == []
+
+
+def test_routes_move_when_the_new_cluster_is_there_and_the_old_one_goes_after():
+    state = build_state(deployment("a", "w1"))
+    envoy = Envoy(state)
+    envoy.settle()
+    state.put_deployment(deployment("a", "w2"))
+    state.build()
+    assert envoy.settle() == [
+        "Cluster ns/w1 ns/w2",
+        "ClusterLoadAssignment ns/w2",
+        "RouteConfiguration",
+        "Cluster ns/w2",
+    ]
+
+
+def test_an_envoy_that_comes_back_keeps_its_clusters_until_it_has_the_routes():
+    told = Envoy(build_state(deployment("a", "w2")), had=("ns/w1", "ns/w2")).settle()
+    assert told == [
+        "Cluster ns/w1 ns/w2",
+        "ClusterLoadAssignment gateway ns/w1 ns/w2",
+        *NOBODY[2:],
+        "Cluster ns/w2",
+    ]
+
+
+def test_a_request_with_an_old_nonce_settles_nothing():
+    state = build_state()
+    talk = Conversation()
+    talk.hear(Request(kind=CDS))
+    (first,) = talk.speak(state.snapshot)
+    assert not talk.hear(Request(kind=CDS, nonce="0"))
+    assert list(talk.speak(state.snapshot)) == [], "the first is still to be answered"
+    assert talk.hear(Request(kind=CDS, nonce=first.nonce))
+
+
+def test_what_is_refused_is_not_sent_again_and_says_why():
+    state = build_state(deployment("a", "w1"))
+    envoy = Envoy(state)
+    envoy.settle()
+    envoy.refused[RDS] = "no such thing"
+    state.put_deployment(deployment("a", "w1", timeout_s=-1, generation=2))
+    state.build()
+    assert envoy.settle() == ["RouteConfiguration"]
+    report = envoy.report("a")
+    assert (report["generation"], report["workloads"]) == (1, {"w1": 0}), "it has what it had"
+    assert report["error"] == "Envoy refused the gateway's routes: no such thing"
+    envoy.refused.clear()
+    state.put_deployment(deployment("a", "w1", timeout_s=5, generation=3))
+    state.build()
+    assert envoy.settle() == ["RouteConfiguration"]
+    assert envoy.report("a") == {"workloads": {"w1": 0}, "generation": 3, "error": ""}
+
+
+def test_one_deployment_s_refused_routes_hold_up_no_other_s():
+    state = build_state(*(deployment(f"d{n}", "w") for n in range(20)))
+    envoy = Envoy(state)
+    envoy.settle()
+    speak = envoy.talk.speak
+
+    def refuse_d7(snapshot):
+        for response in speak(snapshot):
+            bad = response.kind == RDS and b"ns/d7" in b"".join(each.value for each in response.resources)
+            sent = envoy.talk._kinds[RDS].sent
+            envoy.refused = {RDS: "bad d7"} if bad and sent.entrances["ns/d7"].entrance.timeout_s == 9 else {}
+            yield response
+
+    envoy.talk.speak = refuse_d7  # type: ignore[method-assign]
+    for n in range(20):
+        state.put_deployment(deployment(f"d{n}", "w", timeout_s=9, generation=2))
+    state.build()
+    pushes = envoy.settle()
+    assert len(pushes) <= 12
+    assert [envoy.report(f"d{n}")["generation"] for n in range(20)] == [2] * 7 + [1] + [2] * 12
+    assert "bad d7" in str(envoy.report("d7")["error"])
+    assert not envoy.report("d8")["error"]
+
+
+def test_a_generation_is_live_when_its_limit_is_too():
+    state = build_state(deployment("a", "w1"))
+    envoy = Envoy(state)
+    envoy.settle()
+    envoy.refused[ECDS] = "no"
+    limit = RateLimit(requests=1, per_s=1, by_client=False)
+    state.put_deployment(deployment("a", "w1", limit=limit, generation=2))
+    state.build()
+    assert envoy.settle() == ["TypedExtensionConfig", "RouteConfiguration"]
+    assert envoy.report("a")["generation"] == 1
+
+
+def test_a_change_that_means_nothing_to_envoy_sends_nothing_and_is_live():
+    state = build_state(deployment("a", "w1"))
+    envoy = Envoy(state)
+    envoy.settle()
+    state.put_deployment(deployment("a", "w1", generation=2))
+    state.build()
+    assert envoy.settle() == []
+    assert envoy.report("a")["generation"] == 2
