@@ -27,6 +27,7 @@ client = httpx.Client(timeout=60, trust_env=False)
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="hack/demo", description=__doc__)
+    parser.add_argument("--cluster", action="store_true", help="on a Kubernetes cluster of its own, made for it")
     parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
     keep = parser.parse_args().keep
     for manifest in MANIFESTS:
@@ -39,7 +40,7 @@ def main() -> int:
     )
     try:
         digits, detector = wait_for(server, "digits"), wait_for(server, "text-detector")
-        right = predict_digits(digits) & predict_texts(detector)
+        right = predict_digits(digits.url) & predict_texts(detector.url)
         show_what_next(digits)
         if keep:
             console.print("\n[dim]still serving: Ctrl-C stops[/]")
@@ -77,22 +78,22 @@ def stop(server: subprocess.Popen) -> None:
     server.wait(120)
 
 
-def ask(record: Record, picture: Path) -> tuple[dict, float]:
+def ask(url: str, picture: Path) -> tuple[dict, float]:
     """Answer, and the milliseconds that it took."""
     started = time.perf_counter()
     content, headers = picture.read_bytes(), {"content-type": "image/png"}
-    answer = client.post(f"{record.url}/predict", content=content, headers=headers)
+    answer = client.post(f"{url}/predict", content=content, headers=headers)
     answer.raise_for_status()
     return answer.json(), (time.perf_counter() - started) * 1000
 
 
-def predict_digits(record: Record) -> bool:
+def predict_digits(url: str) -> bool:
     """A digit a row. False when most are wrong."""
     table = Table("PICTURE", "TRUTH", "LABEL", "CONFIDENCE", "MS", "", box=None, header_style="dim", pad_edge=False)
     pictures = sorted((EXAMPLES / "digits/build/pictures").glob("*.png"))
     right = 0
     for picture in pictures:
-        answer, ms = ask(record, picture)
+        answer, ms = ask(url, picture)
         truth = int(picture.name.split("-")[0])
         good = answer["label"] == truth
         right += good
@@ -103,14 +104,14 @@ def predict_digits(record: Record) -> bool:
     return right > len(pictures) / 2
 
 
-def predict_texts(record: Record) -> bool:
+def predict_texts(url: str) -> bool:
     """A page a row. False when most lines are missed."""
     table = Table(
         "PICTURE", "LINES", "FOUND", "EXTRA", "CONFIDENCE", "MS", box=None, header_style="dim", pad_edge=False
     )
     found = lines = 0
     for picture in sorted((EXAMPLES / "text-detector/build/pictures").glob("*.png")):
-        answer, ms = ask(record, picture)
+        answer, ms = ask(url, picture)
         truths = [surround(line["box"]) for line in json.loads(picture.with_suffix(".json").read_text())]
         boxes = [surround(detection["box"]) for detection in answer["detections"]]
         hits = sum(any(overlap(truth, box) >= OVERLAP for box in boxes) for truth in truths)

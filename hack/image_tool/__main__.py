@@ -28,7 +28,9 @@ USAGE = """
   hack/images --to FOLDER                      write docker-archives too, for `docker load` or another cluster
   helm install ... --values ~/.local/state/forebay-cluster/images.yaml
 """
-NAMES = ("operator", "runtime", "triton", "envoy")
+CHARTED = ("operator", "runtime", "triton", "envoy")
+# An S3 server for demos and tests, beside what the chart knows.
+NAMES = (*CHARTED, "store")
 VALUES = places.STATE / "images.yaml"
 
 
@@ -110,7 +112,8 @@ def load(images: list[BuiltImage]) -> None:
 def write_values(references: dict[str, str]) -> None:
     """A Helm values file; images that were not built this time stay as they are."""
     kept = yaml.safe_load(VALUES.read_text())["images"] if VALUES.exists() else {}
-    VALUES.write_text(yaml.safe_dump({"images": {**kept, **references}}))
+    charted = {name: reference for name, reference in references.items() if name in CHARTED}
+    VALUES.write_text(yaml.safe_dump({"images": {**kept, **charted}}))
     say(f"values for Helm: {VALUES}")
 
 

@@ -1,9 +1,11 @@
-"""The four images, layer by layer: what seldom changes lies below, so that a change of code is small."""
+"""The images, layer by layer: what seldom changes lies below, so that a change of code is small."""
 
 import json
 import platform
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from cluster_tool.places import REPOSITORY
@@ -19,6 +21,7 @@ from image_tool.triton import build_triton_layer
 PACKAGE = REPOSITORY / "operator/forebay"
 DRAIN = PACKAGE / "serving/drain.py"
 ENVOY_TAG = "1.40.0"
+STORE_TAG = "4.48"
 PATH = "/usr/local/bin:/usr/bin:/bin"
 PYTHON_ENV = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
 
@@ -42,6 +45,7 @@ def define_images(say: Callable[[str], None]) -> dict[str, Image]:
         Image("runtime", [python, build_dependency_layer("runtime"), build_package_layer("runtime"), drain], venv, []),
         Image("triton", [python, triton, drain], {"PATH": PATH, **PYTHON_ENV}, []),
         Image("envoy", [build_envoy_layer()], {"PATH": PATH}, [f"{PREFIX}/bin/envoy"], ENVOY_TAG),
+        Image("store", [build_store_layer()], {"PATH": PATH}, [f"{PREFIX}/bin/weed"], STORE_TAG),
     ]
     return {image.name: image for image in images}
 
@@ -70,6 +74,16 @@ def build_envoy_layer() -> Layer:
         return {**build_identity(), **find_libraries([binary]), f"{PREFIX}/bin/envoy": binary}
 
     return Layer("envoy", hash_text(binary.stat().st_size, binary.stat().st_mtime_ns, platform.libc_ver()), build)
+
+
+def build_store_layer() -> Layer:
+    """An S3 server for demos and tests: one program, linked statically."""
+    binary = Path(sys.executable).with_name("weed")
+
+    def build() -> Tree:
+        return {**build_identity(), f"{PREFIX}/bin/weed": binary}
+
+    return Layer("store", hash_text(binary.stat().st_size, binary.stat().st_mtime_ns), build)
 
 
 def build_config(image: Image, digests: list[str]) -> bytes:

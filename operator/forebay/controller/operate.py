@@ -12,6 +12,7 @@ from kubernetes.aio.client import Configuration
 from forebay.controller.handlers import follow_deployments
 from forebay.controller.metrics import Metrics
 from forebay.controller.planning import Planner
+from forebay.controller.pod_logs import PodLogs
 from forebay.controller.reconcile import Reconciler
 from forebay.controller.tasks import run_until_one_ends
 from forebay.controller.wakeups import Wakeups
@@ -44,6 +45,7 @@ async def operate(configuration: Configuration, fence: Fence, metrics: Metrics, 
             client=client,
             world=world,
             planner=Planner(settings.site),
+            logs=PodLogs(client),
             applier=Applier(client, world.children),
             gateways=gateways,
             settings=settings,

@@ -1,7 +1,7 @@
 """One look at a ModelDeployment: resolve, observe, decide, plan, apply, tell. Repeating it changes nothing."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,20 +10,21 @@ from pydantic import ValidationError
 
 from forebay.controller.applying import apply_all
 from forebay.controller.planning import Plan, Planner
+from forebay.controller.pod_logs import PodLogs
 from forebay.controller.world import World
 from forebay.kube.apply import MANAGER, Applier, OwnerReference
 from forebay.kube.children import Child, Id, Owner
-from forebay.kube.client import APPLY, ApiError, Client
+from forebay.kube.client import APPLY, Client
 from forebay.kube.events import post_event
 from forebay.kube.gateways import Gateways
-from forebay.kube.resources import MODEL_DEPLOYMENT, POD
+from forebay.kube.resources import MODEL_DEPLOYMENT
 from forebay.observation import Observation, Reason, Trouble
 from forebay.plan.cluster import check_reachable
 from forebay.plan.workloads import Revision
 from forebay.rollout.decide import decide
 from forebay.rollout.state import Decision, RevisionState, RolloutState, WorkloadState
 from forebay.settings import Settings
-from forebay.status import is_settled, needs_watch, parse_progress, summarize, summarize_invalid, tell_events
+from forebay.status import is_settled, needs_log, needs_watch, summarize, summarize_invalid, tell_events
 
 Json = dict[str, Any]
 
@@ -31,7 +32,7 @@ _log = logging.getLogger(__name__)
 # Everything is looked at now and then, whatever the watches missed.
 _RESYNC_S = 600.0
 _PROGRESS_S = 3.0
-_MOST_LOGS = 3
+_LOG_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class Reconciler:
     client: Client
     world: World
     planner: Planner
+    logs: PodLogs
     applier: Applier
     gateways: Gateways
     settings: Settings
@@ -61,7 +63,7 @@ class Reconciler:
         else:
             status = await self._serve(body, plan, previous)
         await self._tell(body, previous, status)
-        return _PROGRESS_S if needs_watch(self.world.pods.of(owner)) else _RESYNC_S
+        return choose_delay_s(self.world.pods.of(owner))
 
     async def _serve(self, body: Json, plan: Plan, previous: Json) -> Json:
         owner, generation = refer_to(body).owner, body["metadata"]["generation"]
@@ -81,7 +83,8 @@ class Reconciler:
             deployments=unpack_deployments(self.world.children.of(owner)),
             pods=pods,
             troubles=troubles,
-            downloaded_pct=await self._read_progress(pods),
+            downloaded_pct=await self.logs.read_progress(pods),
+            logs=await self.logs.read_ends(pods),
             url=f"http://{owner.name}.{owner.namespace}.svc.{self.settings.cluster_domain}",
             external_url=f"{self.settings.gateway_url.rstrip('/')}/{owner.namespace}/{owner.name}"
             if self.settings.gateway_url
@@ -121,20 +124,6 @@ class Reconciler:
         else:
             self.gateways.watch(owner)
 
-    async def _read_progress(self, pods: list[Json]) -> dict[str, int]:
-        progress = {}
-        for name in needs_watch(pods)[:_MOST_LOGS]:
-            namespace = next(pod["metadata"]["namespace"] for pod in pods if pod["metadata"]["name"] == name)
-            path = POD.path(namespace=namespace, name=name, subresource="log")
-            try:
-                lines = await self.client.read_text(path, container="download", tailLines="1")
-            except ApiError:
-                continue  # the container has ended meanwhile, or has not begun
-            pct = parse_progress(lines.strip())
-            if pct is not None:
-                progress[name] = pct
-        return progress
-
     async def _tell(self, body: Json, previous: Json, status: Json) -> None:
         """Write the status if it changed, and the events of the change."""
         if status == previous:
@@ -152,6 +141,13 @@ class Reconciler:
         self.world.put(answer.body)
         for event in tell_events(previous, status):
             await post_event(self.client, reference, event, now=self.clock(), reporter=self.settings.pod_name)
+
+
+def choose_delay_s(pods: Sequence[Json]) -> float:
+    """Until the next look when nothing wakes it: pods don't tell of a change in what they log."""
+    if needs_watch(pods):
+        return _PROGRESS_S
+    return _LOG_S if needs_log(pods) else _RESYNC_S
 
 
 def describe_invalid(error: ValidationError) -> str:
