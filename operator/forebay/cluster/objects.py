@@ -82,8 +82,8 @@ async def apply_all(client: Client, manifests: Sequence[Json], *, say: Callable[
 async def _wait_until_served(client: Client, name: str) -> None:
     deadline = time.monotonic() + _SERVED_S
     while time.monotonic() < deadline:
-        conditions = (await client.read(CRD.path(name=name))).get("status", {}).get("conditions", [])
-        states = {each["type"]: each for each in conditions}
+        status = (await client.read(CRD.path(name=name))).get("status", {})
+        states = {each["type"]: each for each in status.get("conditions") or []}
         if states.get("Established", {}).get("status") == "True":
             return
         if states.get("NamesAccepted", {}).get("status") == "False":

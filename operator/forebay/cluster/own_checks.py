@@ -71,7 +71,7 @@ async def _check_crd(cluster: Cluster, wanted: Json) -> Finding:
         if error.status != HTTPStatus.NOT_FOUND:
             raise
         return Finding(State.MISSING, f"the CRD {name} is not installed", _INSTALL)
-    conditions = {each["type"]: each["status"] for each in found.get("status", {}).get("conditions", [])}
+    conditions = {each["type"]: each["status"] for each in found.get("status", {}).get("conditions") or []}
     if conditions.get("Established") != "True":
         return Finding(State.MISSING, f"the CRD {name} is not served", f"kubectl describe crd {name}")
     if not is_as_wanted(wanted["spec"]["versions"], found["spec"]["versions"]):

@@ -10,6 +10,8 @@ from forebay.cluster.errors import ClusterError, explain_refusal
 from forebay.kube.client import ApiError, Client, NoClusterError
 from forebay.kube.kubeconfig import load_login
 
+_RETRIES = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -42,7 +44,7 @@ async def connect(target: Target) -> AsyncIterator[Cluster]:
     try:
         login = await load_login(context=target.context, kubeconfig=target.kubeconfig)
         context = login.context
-        async with Client(login.configuration) as client:
+        async with Client(login.configuration, retries=_RETRIES) as client:
             yield Cluster(client=client, namespace=target.namespace or login.namespace, context=context)
     except NoClusterError as error:
         raise ClusterError(str(error)) from None

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -18,6 +19,7 @@ APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+_BUSY_S = 1.0
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=2)
 # What came of a request is unknown: it is made again, since every write here can be repeated.
 _UNANSWERED = (aiohttp.ClientConnectionError, asyncio.TimeoutError)
@@ -44,7 +46,10 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """A connection to one apiserver. `before_write` is called before each write, and may raise to prevent it."""
+    """A connection to one apiserver. `before_write` is called before each write, and may raise to prevent it.
+
+    `retries` are for an apiserver that is busy for the moment; without them that is an ApiError, too.
+    """
 
     def __init__(
         self,
@@ -52,11 +57,13 @@ class Client:
         *,
         before_write: Callable[[], None] = lambda: None,
         on_write: Callable[[str, str], None] = lambda _kind, _verb: None,
+        retries: int = 0,
     ) -> None:
         self.url = configuration.host.rstrip("/")
         self._configuration = configuration
         self._before_write = before_write
         self.on_write = on_write
+        self._retries = retries
         connector = aiohttp.TCPConnector(ssl=RESTClientObject(configuration).ssl_context, limit=64)
         self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, trust_env=True)
 
@@ -119,6 +126,24 @@ class Client:
         return await self._request(method, path, body=body, content_type=content_type, params=params)
 
     async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        content_type: str = _JSON,
+        params: Mapping[str, str],
+    ) -> Answer:
+        for _ in range(self._retries):
+            try:
+                return await self._request_once(method, path, body=body, content_type=content_type, params=params)
+            except ApiError as error:
+                if error.status != HTTPStatus.TOO_MANY_REQUESTS:
+                    raise
+                await asyncio.sleep(_BUSY_S)
+        return await self._request_once(method, path, body=body, content_type=content_type, params=params)
+
+    async def _request_once(
         self,
         method: str,
         path: str,
