@@ -1,5 +1,7 @@
 """What the leader does: follow everything, and let the workers look at whatever was woken."""
 
+import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -9,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable
 import aiohttp
 from kubernetes.aio.client import Configuration
 
-from forebay.controller.handlers import follow_deployments
 from forebay.controller.metrics import Metrics
 from forebay.controller.planning import Planner
 from forebay.controller.pod_logs import PodLogs
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 _OURS = "app.kubernetes.io/managed-by=forebay"
 _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 60.0
+_GATEWAY_S = 10.0
 _PASSING = (NoClusterError, ApiError, aiohttp.ClientError, TimeoutError)
 
 
@@ -56,7 +58,9 @@ async def operate(configuration: Configuration, fence: Fence, metrics: Metrics, 
                 [
                     *(watch.run() for watch in watches),
                     gateways.run(),
-                    _follow_when_synced(watches, world, settings, wakeups.wake),
+                    _follow_when_synced(
+                        [*(watch.synced for watch in watches), gateways.asked], world, settings, wakeups
+                    ),
                     wakeups.run(_build_work(reconciler, wakeups, metrics), workers=settings.workers),
                 ]
             )
@@ -76,13 +80,14 @@ def _build_watches(client: Client, world: World, settings: Settings) -> list[Wat
     return watches
 
 
-async def _follow_when_synced(
-    watches: Iterable[Watch], world: World, settings: Settings, wake: Callable[[Owner], None]
-) -> None:
+async def _begin(watches: Iterable[Watch], gateways: Gateways, follow: Callable[[], Awaitable[None]]) -> None:
     """Nothing is decided before all children are known: one that isn't would be taken for missing."""
     for watch in watches:
         await watch.synced.wait()
-    await follow_deployments(world, settings, wake=wake)
+    # Nor before the gateway is, which would be taken for new, unless it can't be asked.
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(gateways.asked.wait(), timeout=_GATEWAY_S)
+    await follow()
 
 
 def _build_work(reconciler: Reconciler, wakeups: Wakeups, metrics: Metrics) -> Callable[[Owner], Awaitable[None]]:

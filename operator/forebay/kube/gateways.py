@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -37,12 +38,13 @@ class Gateways:
         # Who waits, and from when on an answer counts.
         self._waiting: dict[Owner, float] = {}
         self._wake = asyncio.Event()
+        # Set when they were asked for the first time.
+        self.asked = asyncio.Event()
 
     def state_of(self, owner: Owner) -> GatewayState:
-        """What the gateway does for a ModelDeployment. An answer from before `expect` doesn't count."""
-        if self._asked_at < self._waiting.get(owner, 0.0):
-            return GatewayState(pods=max(1, len(self._answers)), answered=0, routed={})
-        return summarize(owner, self._answers)
+        """What the gateway does for a ModelDeployment; it is pending while all answers are from before `expect`."""
+        pending = not self._asked_at or self._asked_at < self._waiting.get(owner, 0.0)
+        return replace(summarize(owner, self._answers), pending=pending)
 
     def expect(self, owner: Owner) -> None:
         """A change is under way: only what is asked from now on counts, and it is asked soon."""
@@ -84,6 +86,7 @@ class Gateways:
         pods = [pod for pod in found["items"] if _is_serving(pod)]
         self._answers = await asyncio.gather(*(_fetch(session, pod["status"]["podIP"]) for pod in pods))
         self._asked_at = asked_at
+        self.asked.set()
         known = {Owner(*name.split("/", 1)) for answer in self._answers if answer for name in answer["routes"]}
         for owner in known | self._states.keys() | self._waiting.keys():
             state = summarize(owner, self._answers)

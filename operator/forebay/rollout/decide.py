@@ -34,4 +34,5 @@ def _is_switched(state: RolloutState, active: RevisionState | None) -> bool:
     """Whether nobody routes to another revision. A gateway that doesn't answer routes as it was told last."""
     gateway = state.gateway
     wanted = {active.entry} if active else set()
-    return not gateway.pods or (gateway.is_known and gateway.routed.keys() <= wanted)
+    nobody = not gateway.pods and not gateway.pending
+    return nobody or (gateway.is_known and gateway.routed.keys() <= wanted)

@@ -36,7 +36,7 @@ class GatewayState:
 
     `pods` are those of the gateway, `answered` those that told what they route. `routed` are the entry workloads that
     any of them routes to, and the fewest endpoints that one of them knows. `generation` is the oldest spec whose access
-    and timeouts are live.
+    and timeouts are live. `pending`: that was before the last change, and they are being asked again.
     """
 
     pods: int = 0
@@ -44,11 +44,12 @@ class GatewayState:
     routed: Mapping[str, int]
     generation: int = 0
     error: str = ""
+    pending: bool = False
 
     @property
     def is_known(self) -> bool:
-        """Whether all gateway pods told what they route."""
-        return self.answered == self.pods > 0
+        """Whether all gateway pods told what they route now."""
+        return self.answered == self.pods > 0 and not self.pending
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,9 @@ def check_traffic(observation: Observation) -> tuple[ConditionStatus, Trouble]:
     if active is None:
         return "False", Trouble(reason=Reason.STARTING, message="no revision has served yet")
     if not gateway.answered:
-        return ("Unknown" if gateway.pods else "False"), _describe_gateway(observation)
+        return ("Unknown" if gateway.pods or gateway.pending else "False"), _describe_gateway(observation)
+    if gateway.pending and any(gateway.routed.values()):
+        return "True", Trouble(reason=Reason.READY, message=f"requests are answered; revision {active.name} takes over")
     if gateway.routed.get(active.entry, 0) < 1:
         message = f"no instance of revision {active.name} takes requests"
         return "False", Trouble(reason=Reason.ROUTING, message=message)
@@ -83,6 +85,8 @@ def _check_gateway(observation: Observation, _: Sequence[Part]) -> Trouble | Non
 
 
 def _describe_gateway(observation: Observation) -> Trouble:
+    if observation.gateway.pending:
+        return Trouble(reason=Reason.ROUTING, message="the gateway is about to take over what changed")
     if not observation.gateway.pods:
         message = "no pod of the gateway is ready: look at its Deployment, in the operator's namespace"
     else:
