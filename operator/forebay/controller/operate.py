@@ -58,9 +58,7 @@ async def operate(configuration: Configuration, fence: Fence, metrics: Metrics, 
                 [
                     *(watch.run() for watch in watches),
                     gateways.run(),
-                    _follow_when_synced(
-                        [*(watch.synced for watch in watches), gateways.asked], world, settings, wakeups
-                    ),
+                    _begin(watches, gateways, lambda: follow_deployments(world, settings, wake=wakeups.wake)),
                     wakeups.run(_build_work(reconciler, wakeups, metrics), workers=settings.workers),
                 ]
             )
