@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import aiohttp
 from kubernetes.aio.client import Configuration
 
+from forebay.controller.handlers import follow_deployments
 from forebay.controller.metrics import Metrics
 from forebay.controller.planning import Planner
 from forebay.controller.pod_logs import PodLogs
