@@ -133,7 +133,7 @@ class GatewaySite:
         self.bootstrap = folder / "bootstrap.json"
         config = build_bootstrap(xds=self.xds_socket, admin=self.admin_socket, ready=Address(HOST, self.ready_port))
         self.bootstrap.write_text(json.dumps(config))
-        self._environment = {
+        self.environment = {
             "KUBERNETES_SERVICE_HOST": HOST,
             "KUBERNETES_SERVICE_PORT": plane.url.rpartition(":")[2],
             "FOREBAY_SERVICE_ACCOUNT": str(self._write_account(plane)),
@@ -169,7 +169,7 @@ class GatewaySite:
                 process.wait()
 
     def start_pilot(self) -> None:
-        self.pilot = self._start([sys.executable, "-m", "forebay.gateway"], self.log, self._environment)
+        self.pilot = self._start([sys.executable, "-m", "forebay.gateway"], self.log, self.environment)
 
     def start_envoy(self) -> None:
         options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "10"]

@@ -7,7 +7,7 @@ from forebay.gateway.objects import SERVICE_LABEL, Deployment, Raw, Slice, read_
 from forebay.gateway.settings import PilotSettings
 from forebay.gateway.state import Key, State
 from forebay.gateway.watch import Source
-from forebay.plan.envoy_gateway import LOCAL_CLUSTER
+from forebay.plan.envoy_counts import LOCAL_CLUSTER
 
 _OURS = "app.kubernetes.io/managed-by=forebay"
 

@@ -113,16 +113,16 @@ def build_rate_limits(limits: Mapping[str, RateLimit]) -> Json:
     return {"name": LIMITS_CONFIG, "typed_config": build_any(_LIMIT_TYPE, **config)}
 
 
+# One that is absent leaves no descriptor; with `skip_if_absent` it would leave a shorter one, which would count twice.
 _ACTIONS: Sequence[Json] = [
     {
         "metadata": {
             "descriptor_key": "deployment",
             "metadata_key": {"key": METADATA, "path": [{"key": "deployment"}]},
             "source": "ROUTE_ENTRY",
-            "skip_if_absent": True,
         }
     },
-    {"request_headers": {"header_name": CLIENT_HEADER, "descriptor_key": "client", "skip_if_absent": True}},
+    {"request_headers": {"header_name": CLIENT_HEADER, "descriptor_key": "client"}},
 ]
 
 

@@ -11,6 +11,8 @@ REQUESTS = "forebay.requests"
 DURATION = "forebay.duration"
 ACTIVE = "upstream_rq_active"
 CONNECTIONS = "http.gateway.downstream_cx_active"
+# All pods of the gateway, among which rate limits are divided.
+LOCAL_CLUSTER = "gateway"
 _BUCKETS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000)
 
 
@@ -49,6 +51,8 @@ def build_stats_config() -> Json:
         {"prefix": "cluster_manager."},
         {"prefix": "listener_manager."},
         {"prefix": "overload."},
+        # By which rate limits are divided: Envoy reads its own counter.
+        {"exact": f"cluster.{LOCAL_CLUSTER}.membership_total"},
     ]
     buckets = {"match": {"contains": "forebay."}, "buckets": list(_BUCKETS_MS)}
     return {"stats_matcher": {"inclusion_list": {"patterns": kept}}, "histogram_bucket_settings": [buckets]}

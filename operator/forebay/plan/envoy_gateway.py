@@ -22,7 +22,7 @@ from forebay.plan.envoy import (
     build_virtual_host,
 )
 from forebay.plan.envoy_access import build_access_filters, build_forgery_guard
-from forebay.plan.envoy_counts import build_request_log, build_stats_config
+from forebay.plan.envoy_counts import LOCAL_CLUSTER, build_request_log, build_stats_config
 from forebay.plan.envoy_replies import GATEWAY_REPLIES, build_mappers
 from forebay.plan.envoy_routes import (
     ROUTES,
@@ -43,8 +43,6 @@ XDS_SOCKET = "/run/forebay/xds.sock"
 ADMIN_SOCKET = "/run/forebay/admin.sock"
 GATEWAY_PORT = 8080
 READY = Address(_ALL, 8081)
-# All pods of the gateway, among which rate limits are divided.
-LOCAL_CLUSTER = "gateway"
 _PILOT = "pilot"
 _TIMEOUTS = 3
 _GRACE_S = 1.0
