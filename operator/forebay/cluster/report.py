@@ -17,9 +17,12 @@ Json = dict[str, Any]
 _COLOURS = {"True": "green", "False": "red", "Unknown": "yellow"}
 _MOST_EVENTS = 8
 _CONDITIONS = ("Ready", "Available", "Progressing", "Stalled", "PredictorReady", "TransformerReady")
+# The CRD's own default says so too.
+_UNSEEN_REASON = "Pending"
 _UNSEEN = "the operator has not looked at it yet: `forebay check` says whether one runs"
 # What shows more, where the message itself doesn't say it.
-_HINTS = {
+_HINTS: dict[str, str] = {
+    _UNSEEN_REASON: "forebay check{flags}",
     Reason.CRASH_LOOP: "forebay logs {name} --previous{flags}",
     Reason.OUT_OF_MEMORY: "forebay logs {name} --previous{flags}",
     Reason.MODEL_LOAD_FAILED: "forebay logs {name}{flags}",
@@ -106,20 +109,23 @@ def describe_ready(deployment: Mapping[str, Any]) -> dict[str, str]:
     """Its Ready condition; Unknown where nobody has looked at the present spec."""
     found = find_condition(deployment, "Ready")
     if not found:
-        return {"status": "Unknown", "reason": "NotSeen", "message": _UNSEEN}
-    if not is_current(deployment):
+        return {"status": "Unknown", "reason": _UNSEEN_REASON, "message": _UNSEEN}
+    if deployment["status"].get("observedGeneration") and not is_current(deployment):
         return {"status": "Unknown", "reason": "SpecChanged", "message": f"the spec was changed, and {_UNSEEN}"}
     return {"status": found["status"], "reason": found["reason"], "message": found.get("message", "")}
 
 
 def build_hint(reason: str, *, name: str, flags: str) -> str:
     """A command that shows more, or goes on."""
-    return _HINTS.get(Reason(reason), "").format(name=name, flags=flags) if reason in list(Reason) else ""
+    return _HINTS.get(reason, "").format(name=name, flags=flags)
 
 
 def describe_age(timestamp: str, now: datetime) -> str:
     """How long ago, as kubectl says it."""
-    seconds = max(0, int((now - datetime.fromisoformat(timestamp)).total_seconds()))
+    then = datetime.fromisoformat(timestamp)
+    if then.year == 1970:  # as in the CRD's default status
+        return ""
+    seconds = max(0, int((now - then).total_seconds()))
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * length:
             return f"{seconds // length}{unit}"
