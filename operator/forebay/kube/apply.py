@@ -44,13 +44,11 @@ class OwnerReference:
 
 
 class Applier:
-    """Writes children, and remembers what it has seen to be as wanted."""
+    """Writes children."""
 
     def __init__(self, client: Client, children: Children) -> None:
         self._client = client
         self._children = children
-        # What was looked at and found as wanted, so that it is not unpacked again: (uid, version) -> digest.
-        self._settled: dict[str, tuple[str, str]] = {}
 
     async def apply(self, reference: OwnerReference, manifest: Json) -> bool:
         """Make a child as the manifest says; False if it was so already.
@@ -61,22 +59,20 @@ class Applier:
         key = Id(manifest["kind"], manifest["metadata"]["name"])
         known = self._children.of(reference.owner).get(key)
         if known is not None:
-            if not known.owner_uid:
-                raise ChildConflictError(_describe_conflict(manifest))
-            if known.owner_uid != reference.uid:
+            if known.owner_uid and known.owner_uid != reference.uid:
                 # Of a ModelDeployment of the same name that was deleted: it goes sooner or later anyway.
                 await self._delete(reference.owner, key, known)
                 known = None
+            elif not _is_ours(known, reference):
+                raise ChildConflictError(_describe_conflict(manifest))
             elif self._is_settled(known, wanted):
                 return False
-        resource = BY_KIND[manifest["kind"]]
-        if known is None and manifest["metadata"]["name"] == reference.owner.name:
-            await self._check_free(resource, manifest, reference)
-        answer = await self._write(resource, wanted, force=known is not None)
-        self._children.put(reference.owner, _typed(resource, answer.body))
-        applied = answer.body["metadata"]
-        # Should the apiserver write something in a way that isn't recognized, it is not written again for ever.
-        self._settled[applied["uid"]] = (applied["resourceVersion"], _applied(wanted))
+        answer = await (self._write(wanted, force=True) if known else self._create(wanted, reference))
+        self._children.put(reference.owner, _typed(BY_KIND[manifest["kind"]], answer.body))
+        made = self._children.of(reference.owner)[key]
+        if made.resource_version == answer.body["metadata"]["resourceVersion"]:
+            # Should the apiserver write something in a way that isn't recognized, it is not written again for ever.
+            self._children.settle(made, _applied(wanted))
         return True
 
     def is_settled(self, reference: OwnerReference, manifest: Json) -> bool:
@@ -93,7 +89,7 @@ class Applier:
             "metadata": {"name": name, "namespace": reference.owner.namespace},
             "spec": {"replicas": replicas},
         }
-        answer = await self._write(resource, body, force=True, manager=SCALER)
+        answer = await self._write(body, force=True, manager=SCALER)
         self._children.put(reference.owner, _typed(resource, answer.body))
 
     async def prune(self, reference: OwnerReference, keep: Iterable[Id]) -> list[Id]:
@@ -105,7 +101,7 @@ class Applier:
         deleted = []
         for key in gone:
             child = found.get(key)
-            if child is not None and child.owner_uid == reference.uid:
+            if child is not None and _is_ours(child, reference):
                 await self._delete(reference.owner, key, child)
                 deleted.append(key)
         return deleted
@@ -124,45 +120,61 @@ class Applier:
         except ApiError as error:
             if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
                 raise
-        self._settled.pop(child.uid, None)
         self._children.drop(owner, key, uid=child.uid)
 
     def _is_settled(self, known: Child, wanted: Json) -> bool:
-        state = (known.resource_version, _applied(wanted))
-        if self._settled.get(known.uid) == state:
+        digest = _applied(wanted)
+        if self._children.is_settled(known, digest):
             return True
-        if known.applied != _applied(wanted) or not is_as_wanted(wanted, known.content):
+        if known.applied != digest or not is_as_wanted(wanted, known.content):
             return False
-        self._settled[known.uid] = state
+        self._children.settle(known, digest)
         return True
 
-    async def _check_free(self, resource: Resource, manifest: Json, reference: OwnerReference) -> None:
-        """The ModelDeployment's own name is one that people choose, too, and what they called so may have no field that
-        the apiserver would see a conflict in, as a ServiceAccount: it would quietly become ours.
-        """
-        metadata = manifest["metadata"]
-        path = resource.path(namespace=metadata["namespace"], name=metadata["name"])
+    async def _create(self, wanted: Json, reference: OwnerReference) -> Answer:
+        """Write what isn't known to be there. It may be all the same: somebody else's, or ours without its labels."""
+        there = await self._find(wanted, resourceVersion="0") if _may_merge(wanted, reference) else None
         try:
-            found = build_child(await self._client.read(path, resourceVersion="0"))
+            if there is None:
+                return await self._write(wanted, force=False)
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            there = await self._find(wanted)
+        if there is not None and not _is_ours(there, reference):
+            raise ChildConflictError(_describe_conflict(wanted))
+        return await self._write(wanted, force=True)
+
+    async def _find(self, wanted: Json, **params: str) -> Child | None:
+        metadata = wanted["metadata"]
+        path = BY_KIND[wanted["kind"]].path(namespace=metadata["namespace"], name=metadata["name"])
+        try:
+            return build_child(await self._client.read(path, **params))
         except ApiError as error:
             if error.status == HTTPStatus.NOT_FOUND:
-                return
+                return None
             raise
-        if found.owner_uid != reference.uid:
-            raise ChildConflictError(_describe_conflict(manifest))
 
-    async def _write(self, resource: Resource, body: Json, *, force: bool, manager: str = MANAGER) -> Answer:
-        metadata = body["metadata"]
+    async def _write(self, body: Json, *, force: bool, manager: str = MANAGER) -> Answer:
+        metadata, resource = body["metadata"], BY_KIND[body["kind"]]
         path = resource.path(namespace=metadata["namespace"], name=metadata["name"])
         params = {"fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Strict"}
-        try:
-            answer = await self._client.write("PATCH", path, body, content_type=APPLY, **params)
-        except ApiError as error:
-            if error.status == HTTPStatus.CONFLICT and not force:
-                raise ChildConflictError(_describe_conflict(body)) from None
-            raise
+        answer = await self._client.write("PATCH", path, body, content_type=APPLY, **params)
         self._client.on_write(resource.kind, "apply")
         return answer
+
+
+def _is_ours(child: Child, reference: OwnerReference) -> bool:
+    return child.owner_uid == reference.uid or child.is_orphan
+
+
+def _may_merge(wanted: Json, reference: OwnerReference) -> bool:
+    """Whether somebody else's object may have the name, and no field in which the apiserver sees a conflict: it would
+    quietly become ours. People call things as the ModelDeployment, and ConfigMaps merge by their keys.
+    """
+    if wanted["kind"] == "ConfigMap":
+        return "immutable" not in wanted  # one that is has its content's digest in its name
+    return bool(wanted["metadata"]["name"] == reference.owner.name)
 
 
 def _complete(manifest: Json, reference: OwnerReference) -> Json:

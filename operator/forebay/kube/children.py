@@ -33,12 +33,14 @@ class Owner(NamedTuple):
 class Child:
     """An object as it was seen last, packed.
 
-    `owner_uid` is of the ModelDeployment that controls it; empty for somebody else's. `applied` is the digest of what
-    was applied, from its annotation.
+    `owner_uid` is of the ModelDeployment that controls it; empty where none does. `applied` is the digest of what was
+    applied, from its annotation. `is_orphan`: it was applied, and lost its owner since, as by `kubectl delete
+    --cascade=orphan` or with a backup.
     """
 
     uid: str
     owner_uid: str
+    is_orphan: bool
     resource_version: str
     applied: str
     packed: bytes
@@ -52,16 +54,15 @@ class Child:
 def build_child(body: Mapping[str, Any]) -> Child:
     """An object as it is kept."""
     metadata = {name: value for name, value in body["metadata"].items() if name not in _DROPPED}
-    owners = [
-        each
-        for each in metadata.get("ownerReferences", ())
-        if each.get("controller") and each["apiVersion"].startswith(f"{GROUP}/")
-    ]
+    controllers = [each for each in metadata.get("ownerReferences", ()) if each.get("controller")]
+    owners = [each for each in controllers if each["apiVersion"].startswith(f"{GROUP}/")]
+    applied = metadata.get("annotations", {}).get(APPLIED, "")
     return Child(
         uid=metadata["uid"],
         owner_uid=owners[0]["uid"] if owners else "",
+        is_orphan=bool(applied) and not controllers,
         resource_version=metadata["resourceVersion"],
-        applied=metadata.get("annotations", {}).get(APPLIED, ""),
+        applied=applied,
         packed=pack({**body, "metadata": metadata}),
     )
 
@@ -71,6 +72,8 @@ class Children:
 
     def __init__(self) -> None:
         self._found: defaultdict[Owner, dict[Id, Child]] = defaultdict(dict)
+        # What was looked at and found as wanted, so that it is not unpacked again: uid -> (version, digest).
+        self._settled: dict[str, tuple[str, str]] = {}
 
     def of(self, owner: Owner) -> Mapping[Id, Child]:
         """The children of a ModelDeployment."""
@@ -92,9 +95,18 @@ class Children:
         if known is None or known.uid != uid:
             return False
         del self._found[owner][key]
+        self._settled.pop(uid, None)
         if not self._found[owner]:
             del self._found[owner]
         return True
+
+    def settle(self, child: Child, digest: str) -> None:
+        """Remember that a child, as it is now, is as wanted."""
+        self._settled[child.uid] = (child.resource_version, digest)
+
+    def is_settled(self, child: Child, digest: str) -> bool:
+        """Whether it was found to be as wanted, and hasn't changed since."""
+        return self._settled.get(child.uid) == (child.resource_version, digest)
 
     def replace(self, kind: str, bodies: Iterable[tuple[Owner, Mapping[str, Any]]]) -> set[Owner]:
         """Keep exactly these objects of a kind; the owners of those that have changed or are gone."""

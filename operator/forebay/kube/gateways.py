@@ -90,6 +90,10 @@ class Gateways:
         known = {Owner(*name.split("/", 1)) for answer in self._answers if answer for name in answer["routes"]}
         for owner in known | self._states.keys() | self._waiting.keys():
             state = summarize(owner, self._answers)
+            if owner not in known and owner not in self._waiting:
+                del self._states[owner]
+                self._on_change(owner)
+                continue
             waiting = 0.0 < self._waiting.get(owner, 0.0) <= asked_at
             if waiting:
                 self._waiting[owner] = 0.0
@@ -113,15 +117,16 @@ def summarize(owner: Owner, answers: list[Json | None]) -> GatewayState:
 
 
 def _is_serving(pod: Json) -> bool:
-    """Whether a pod of the gateway may send requests somewhere."""
+    """Whether a pod of the gateway may send requests somewhere: its Envoy does also when the pilot beside it is down."""
     status = pod.get("status", {})
     conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
+    containers = {each["name"]: each.get("ready", False) for each in status.get("containerStatuses", ())}
     leaving = "deletionTimestamp" in pod["metadata"]
     return (
         bool(status.get("podIP"))
         and status.get("phase") == "Running"
         and not leaving
-        and conditions.get("Ready") == "True"
+        and (conditions.get("Ready") == "True" or containers.get("envoy", False))
     )
 
 
@@ -129,7 +134,8 @@ async def _fetch(session: aiohttp.ClientSession, address: str) -> Json | None:
     host = f"[{address}]" if ":" in address else address
     try:
         async with session.get(f"http://{host}:{_PORT}/routes") as response:
-            answer: Json = await response.json()
-            return answer if response.status == 200 else None
+            answer = await response.json()
+            understood = response.status == 200 and isinstance(answer, dict) and isinstance(answer.get("routes"), dict)
+            return answer if understood else None
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None
