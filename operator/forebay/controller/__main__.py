@@ -7,6 +7,8 @@ import socket
 import sys
 from uuid import uuid4
 
+import uvloop
+
 from forebay.controller.logs import set_up_logs
 from forebay.controller.metrics import Metrics
 from forebay.controller.operate import operate
@@ -20,16 +22,20 @@ _log = logging.getLogger(__name__)
 
 async def run(settings: Settings) -> None:
     """Wait for the lead, and look after ModelDeployments while it is held."""
-    main = asyncio.current_task()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, lambda: main and main.cancel())
+    main, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def listen() -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, lambda: main and main.cancel())
+
+    listen()
     configuration = await load_configuration()
     fence, metrics = Fence(), Metrics()
     # Two processes of one pod's name, such as before and after a crash, are two candidates.
     identity = f"{settings.pod_name or socket.gethostname()}_{uuid4().hex[:8]}"
     async with serve(metrics.registry, port=settings.port), Client(configuration) as client:
         election = Election(client=client, fence=fence, namespace=settings.namespace, identity=identity)
-        await lead(election, lambda: operate(configuration, fence, metrics, settings))
+        await lead(election, lambda: operate(configuration, fence, metrics, settings, on_start=listen))
 
 
 def main() -> int:
@@ -41,7 +47,7 @@ def main() -> int:
         return 2
     set_up_logs(form=settings.log_format, level=settings.log_level)
     try:
-        asyncio.run(run(settings))
+        uvloop.run(run(settings))
     except (asyncio.CancelledError, KeyboardInterrupt):
         return 0
     except (NoClusterError, LostLeaseError) as error:

@@ -70,6 +70,8 @@ def explain(error: ApiError, manifest: Json) -> Trouble:
             role = manifest["metadata"]["labels"]["app.kubernetes.io/component"]
             message = f"Kubernetes refuses the pods of the {role}: mend spec.{role}.podTemplate. It says: {said}"
             return Trouble(reason=Reason.INVALID_POD_TEMPLATE, message=message, stalled=True)
-        case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY | HTTPStatus.NOT_FOUND:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.CONFLICT | HTTPStatus.REQUEST_TIMEOUT | HTTPStatus.TOO_MANY_REQUESTS:
+            raise error
+        case status if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             return Trouble(reason=Reason.APPLY_FAILED, message=f"{child} is refused: {said}", stalled=True)
     raise error

@@ -8,6 +8,7 @@ from typing import Any
 
 import kopf
 
+from forebay.controller.tasks import run_until_one_ends
 from forebay.controller.world import World
 from forebay.kube.children import Owner
 from forebay.kube.resources import MODEL_DEPLOYMENT
@@ -31,13 +32,15 @@ def build_registry(world: World, *, wake: Callable[[Owner], None]) -> kopf.Opera
         # What is watched is known: so no right to read CRDs and namespaces is needed.
         settings.scanning.disabled = True
         settings.networking.request_timeout = 30
+        # Its streams end with the process: who leads next need not wait for what nobody reads any more.
+        settings.queueing.exit_timeout = 0
 
     @kopf.on.event(MODEL_DEPLOYMENT.group, MODEL_DEPLOYMENT.version, MODEL_DEPLOYMENT.plural, registry=registry)
     async def follow(event: kopf.RawEvent, **_: Any) -> None:
         body = event["object"]
         owner = Owner(body["metadata"]["namespace"], body["metadata"]["name"])
         if event["type"] == "DELETED":
-            world.drop(owner)
+            world.drop(owner, uid=body["metadata"]["uid"])
         elif not world.put(body):
             return  # our own write, of which the answer told already
         wake(owner)
@@ -45,11 +48,18 @@ def build_registry(world: World, *, wake: Callable[[Owner], None]) -> kopf.Opera
     return registry
 
 
-async def follow_deployments(world: World, settings: Settings, *, wake: Callable[[Owner], None]) -> None:
-    """Run kopf until it is told to stop."""
-    await kopf.operator(
+async def follow_deployments(
+    world: World, settings: Settings, *, wake: Callable[[Owner], None], on_start: Callable[[], None]
+) -> None:
+    """Run kopf. `on_start` is called once it has taken the process's signals for itself.
+
+    Its tasks are run here, since `kopf.operator` in the end waits seconds for all tasks of the process, and cancels them.
+    """
+    tasks = await kopf.spawn_tasks(
         registry=build_registry(world, wake=wake),
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         standalone=True,
     )
+    on_start()
+    await run_until_one_ends(tasks)

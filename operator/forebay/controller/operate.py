@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import aiohttp
 from kubernetes.aio.client import Configuration
@@ -16,6 +17,7 @@ from forebay.controller.metrics import Metrics
 from forebay.controller.planning import Planner
 from forebay.controller.pod_logs import PodLogs
 from forebay.controller.reconcile import Reconciler
+from forebay.controller.service_times import ServiceTimes
 from forebay.controller.tasks import run_until_one_ends
 from forebay.controller.wakeups import Wakeups
 from forebay.controller.world import World
@@ -32,18 +34,22 @@ _log = logging.getLogger(__name__)
 _OURS = "app.kubernetes.io/managed-by=forebay"
 _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 60.0
+_MOST_DOUBLINGS = 10
 _GATEWAY_S = 10.0
 _PASSING = (NoClusterError, ApiError, aiohttp.ClientError, TimeoutError)
 
 
-async def operate(configuration: Configuration, fence: Fence, metrics: Metrics, settings: Settings) -> None:
-    """Look after all ModelDeployments until told to stop, or until the lead is lost (LostLeaseError)."""
+async def operate(
+    configuration: Configuration, fence: Fence, metrics: Metrics, settings: Settings, *, on_start: Callable[[], None]
+) -> None:
+    """Look after all ModelDeployments until cancelled, or until the lead is lost (LostLeaseError)."""
     wakeups = Wakeups()
     world = World(wakeups.wake)
     metrics.watch_queue(lambda: len(wakeups))
     metrics.leader.set(1)
     async with Client(configuration, before_write=fence.check, on_write=metrics.count_write) as client:
         gateways = Gateways(client, namespace=settings.namespace, on_change=wakeups.wake)
+        service_times = ServiceTimes(wake=wakeups.wake)
         reconciler = Reconciler(
             client=client,
             world=world,
@@ -51,15 +57,18 @@ async def operate(configuration: Configuration, fence: Fence, metrics: Metrics, 
             logs=PodLogs(client),
             applier=Applier(client, world.children),
             gateways=gateways,
+            service_times=service_times,
             settings=settings,
         )
         watches = _build_watches(client, world, settings)
+        follow = partial(follow_deployments, world, settings, wake=wakeups.wake, on_start=on_start)
         try:
             await run_until_one_ends(
                 [
                     *(watch.run() for watch in watches),
                     gateways.run(),
-                    _begin(watches, gateways, lambda: follow_deployments(world, settings, wake=wakeups.wake)),
+                    service_times.run(world.pods.find_ready),
+                    _begin(watches, gateways, follow),
                     wakeups.run(_build_work(reconciler, wakeups, metrics), workers=settings.workers),
                 ]
             )
@@ -103,7 +112,7 @@ def _build_work(reconciler: Reconciler, wakeups: Wakeups, metrics: Metrics) -> C
             _log.warning("%s/%s: tried again soon: %s", *owner, error, exc_info=None if passing else error)
             metrics.reconciles.labels("retried" if passing else "failed").inc()
             failures[owner] += 1
-            delay_s = min(_FIRST_RETRY_S * 2 ** (failures[owner] - 1), _LAST_RETRY_S)
+            delay_s = min(_FIRST_RETRY_S * 2 ** min(failures[owner] - 1, _MOST_DOUBLINGS), _LAST_RETRY_S)
         else:
             metrics.reconciles.labels("done").inc()
             failures.pop(owner, None)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,15 +12,17 @@ from pydantic import ValidationError
 from forebay.controller.applying import apply_all
 from forebay.controller.planning import Plan, Planner
 from forebay.controller.pod_logs import PodLogs
+from forebay.controller.service_times import ServiceTimes
 from forebay.controller.world import World
 from forebay.kube.apply import MANAGER, Applier, OwnerReference
 from forebay.kube.children import Child, Id, Owner
-from forebay.kube.client import APPLY, Client
+from forebay.kube.client import APPLY, ApiError, Client
 from forebay.kube.events import post_event
 from forebay.kube.gateways import Gateways
 from forebay.kube.resources import MODEL_DEPLOYMENT
 from forebay.observation import Observation, Reason, Trouble
 from forebay.plan.cluster import check_reachable
+from forebay.plan.manifests import with_service_times
 from forebay.plan.workloads import Revision
 from forebay.rollout.decide import decide
 from forebay.rollout.state import Decision, RevisionState, RolloutState, WorkloadState
@@ -32,6 +35,7 @@ _log = logging.getLogger(__name__)
 # Everything is looked at now and then, whatever the watches missed.
 _RESYNC_S = 600.0
 _PROGRESS_S = 3.0
+_TROUBLED_S = 10.0
 _LOG_S = 15.0
 
 
@@ -45,6 +49,7 @@ class Reconciler:
     logs: PodLogs
     applier: Applier
     gateways: Gateways
+    service_times: ServiceTimes
     settings: Settings
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -55,22 +60,47 @@ class Reconciler:
             self.gateways.settle(owner)
             return None
         previous: Json = body.get("status", {})
+        delay_s = _RESYNC_S
         try:
             plan = self.planner.plan(body)
+            if await self._is_gone(body, plan, previous):
+                self.world.drop(owner, uid=body["metadata"]["uid"])
+                self.gateways.settle(owner)
+                return None if self.world.find(owner) is None else 0.0
         except ValidationError as error:
             trouble = Trouble(reason=Reason.INVALID_SPEC, message=describe_invalid(error), stalled=True)
             status = summarize_invalid(body["metadata"]["generation"], [trouble], previous, self.clock())
         else:
-            status = await self._serve(body, plan, previous)
+            status, troubles = await self._serve(body, plan, previous)
+            # Nobody tells when a quota has room again, or when somebody else's object is gone.
+            delay_s = _TROUBLED_S if troubles else _RESYNC_S
         await self._tell(body, previous, status)
-        return choose_delay_s(self.world.pods.of(owner))
+        return min(delay_s, choose_delay_s(self.world.pods.of(owner)))
 
-    async def _serve(self, body: Json, plan: Plan, previous: Json) -> Json:
+    async def _is_gone(self, body: Json, plan: Plan, previous: Json) -> bool:
+        """Whether an object that lost children is gone itself: kopf doesn't tell of what went while its stream was
+        interrupted, and whatever is made for what is gone is garbage at once.
+        """
+        owner = refer_to(body).owner
+        known = self.world.children.of(owner)
+        if not previous.get("targetRevision") or all(identify(each) in known for each in plan.manifests):
+            return False
+        path = MODEL_DEPLOYMENT.path(namespace=owner.namespace, name=owner.name)
+        try:
+            found = await self.client.read(path)
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return True
+            raise
+        # Another of its name has been told of already, or will be.
+        return bool(found["metadata"]["uid"] != body["metadata"]["uid"])
+
+    async def _serve(self, body: Json, plan: Plan, previous: Json) -> tuple[Json, Sequence[Trouble]]:
         owner, generation = refer_to(body).owner, body["metadata"]["generation"]
         unreachable = check_reachable(plan.serving)
         if unreachable:
             trouble = Trouble(reason=Reason.UNREACHABLE_MODEL, message=unreachable, stalled=True)
-            return summarize_invalid(generation, [trouble], previous, self.clock())
+            return summarize_invalid(generation, [trouble], previous, self.clock()), ()
         decision, troubles = await self._apply(body, plan, previous)
         self._follow(owner, decision, previous, generation)
         pods = self.world.pods.of(owner)
@@ -93,7 +123,7 @@ class Reconciler:
         status = summarize(observation, previous, self.clock())
         if is_settled(status):
             self.gateways.settle(owner)
-        return status
+        return status, troubles
 
     async def _apply(self, body: Json, plan: Plan, previous: Json) -> tuple[Decision, list[Trouble]]:
         """Make the target's children, and let go of what serves no more."""
@@ -108,9 +138,10 @@ class Reconciler:
             gateway=self.gateways.state_of(owner),
         )
         replicas = choose_replicas(target, state)
-        troubles = await apply_all(self.applier, reference, plan.manifests, dict(known), replicas=replicas)
+        manifests = with_service_times(plan.serving, plan.manifests, self.service_times.choose(plan.serving, known))
+        troubles = await apply_all(self.applier, reference, manifests, dict(known), replicas=replicas)
         decision = decide(state)
-        wanted = {Id(each["kind"], each["metadata"]["name"]) for each in plan.manifests}
+        wanted = {identify(each) for each in manifests}
         for key in await self.applier.prune(reference, wanted | find_kept(deployments, decision.keep)):
             _log.info("%s/%s: deleted %s %s", *owner, key.kind, key.name)
         return decision, troubles
@@ -148,6 +179,11 @@ def choose_delay_s(pods: Sequence[Json]) -> float:
     if needs_watch(pods):
         return _PROGRESS_S
     return _LOG_S if needs_log(pods) else _RESYNC_S
+
+
+def identify(manifest: Mapping[str, Any]) -> Id:
+    """What a manifest is of."""
+    return Id(manifest["kind"], manifest["metadata"]["name"])
 
 
 def describe_invalid(error: ValidationError) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 
-async def run_until_one_ends(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
+async def run_until_one_ends(coroutines: Iterable[Coroutine[Any, Any, None] | asyncio.Task[None]]) -> None:
     """Run all; when one ends the others are cancelled, and what it raised is raised."""
     tasks = [asyncio.ensure_future(each) for each in coroutines]
     try:

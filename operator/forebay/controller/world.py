@@ -43,9 +43,11 @@ class World:
         self._deployments[owner] = (version, pack({**body, "metadata": metadata}))
         return True
 
-    def drop(self, owner: Owner) -> None:
-        """Forget a ModelDeployment that is gone."""
-        self._deployments.pop(owner, None)
+    def drop(self, owner: Owner, *, uid: str) -> None:
+        """Forget a ModelDeployment that is gone, but not another of its name."""
+        found = self.find(owner)
+        if found is not None and found["metadata"]["uid"] == uid:
+            del self._deployments[owner]
 
     def follow_children(self, resource: Resource) -> tuple[OnList, OnChange]:
         """What to call with the children of a kind."""

@@ -1,7 +1,6 @@
 """Requests to the apiserver: plain JSON in and out, errors with the apiserver's own words."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -9,6 +8,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import aiohttp
+import orjson
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
@@ -155,20 +155,20 @@ class Client:
         headers = await self._headers()
         data = None
         if body is not None:
-            data = json.dumps(body)
+            data = orjson.dumps(body)
             headers["Content-Type"] = content_type
         try:
             async with self._session.request(
                 method, self.url + path, params=params, headers=headers, data=data
             ) as response:
-                text = await response.text()
+                text = await response.read()
         except _UNANSWERED as error:
             raise NoClusterError(
                 f"the apiserver at {self.url} does not answer: {error or type(error).__name__}"
             ) from None
         if response.status >= 300:
             raise _error(response.status, text)
-        return Answer(response.status, json.loads(text))
+        return Answer(response.status, orjson.loads(text))
 
     async def _headers(self) -> dict[str, str]:
         headers = {"Accept": _JSON}
@@ -179,12 +179,12 @@ class Client:
         return headers
 
 
-def _error(status: int, text: str) -> ApiError:
+def _error(status: int, text: str | bytes) -> ApiError:
     try:
-        found = json.loads(text)
+        found = orjson.loads(text)
         return ApiError(status, str(found.get("reason", "")), str(found.get("message", "")) or f"HTTP {status}")
     except (ValueError, AttributeError):
-        return ApiError(status, "", f"HTTP {status}: {text[:200]}")
+        return ApiError(status, "", f"HTTP {status}: {text[:200]!r}")
 
 
 async def load_configuration(*, context: str | None = None, kubeconfig: str | None = None) -> Configuration:

@@ -17,7 +17,7 @@ _METADATA = (
     "creationTimestamp",
     "deletionGracePeriodSeconds",
 )
-_STATUS = ("phase", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses")
+_STATUS = ("phase", "podIP", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses")
 
 
 def trim(body: Mapping[str, Any]) -> Json:
@@ -43,6 +43,16 @@ class Pods:
     def of(self, owner: Owner) -> list[Json]:
         """The pods of a ModelDeployment, in the order of their names."""
         return [unpack(packed) for _, packed in sorted(self._found.get(owner, {}).items())]
+
+    def find_ready(self) -> Iterable[tuple[Owner, str, str, str]]:
+        """A ready instance of each component: its owner, the component, the pod's uid and address."""
+        for owner in list(self._found):
+            ready: dict[str, Json] = {}
+            for pod in self.of(owner):
+                if is_ready(pod):
+                    ready.setdefault(pod["metadata"]["labels"].get("app.kubernetes.io/component", ""), pod)
+            for component, pod in ready.items():
+                yield owner, component, pod["metadata"]["uid"], pod["status"]["podIP"]
 
     def put(self, owner: Owner, body: Mapping[str, Any]) -> bool:
         """Keep a pod as it is now; False if nothing that is kept has changed."""
@@ -72,3 +82,11 @@ class Pods:
                 self.drop(owner, name)
                 changed.add(owner)
         return changed
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod takes requests."""
+    status = pod["status"]
+    conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
+    leaving = "deletionTimestamp" in pod["metadata"]
+    return conditions.get("Ready") == "True" and bool(status.get("podIP")) and not leaving

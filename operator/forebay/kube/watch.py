@@ -1,13 +1,13 @@
 """What happens to the objects of a kind: a list, and then every change, for as long as the process runs."""
 
 import asyncio
-import json
 import logging
 import random
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp
+import orjson
 
 from forebay.kube.client import ApiError, Client, NoClusterError
 from forebay.kube.resources import Resource
@@ -95,7 +95,7 @@ class Watch:
             self._path, silence_s=_WATCH_S + _SILENCE_S, resourceVersion=self._version, **params
         )
         async for line in lines:
-            event = json.loads(line)
+            event = orjson.loads(line)
             body = event["object"]
             if event["type"] == "ERROR":
                 if body.get("code") == _GONE:

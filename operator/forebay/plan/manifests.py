@@ -1,7 +1,10 @@
 """A ModelDeployment's children as plain Kubernetes manifests, one per list entry, ready for server-side apply."""
 
+from collections.abc import Mapping, Sequence
+
 from forebay.plan import names
 from forebay.plan.autoscale import build_hpa_spec
+from forebay.plan.depth import derive_depth
 from forebay.plan.envoy import Json
 from forebay.plan.envoy_queue import build_runtime
 from forebay.plan.names import WORKLOAD_LABEL, build_labels, build_owner_labels
@@ -35,6 +38,31 @@ def build_manifests(serving: Serving, site: Site | None = None, revision: Revisi
             )
         ),
     ]
+
+
+def with_service_times(serving: Serving, manifests: Sequence[Json], service_s: Mapping[str, float]) -> list[Json]:
+    """The manifests with queues as deep as measured service times allow, by the name of the ConfigMap.
+
+    The time stands in an annotation, so that whoever comes next needn't measure anew.
+    """
+    limits = {build_queue_map_name(workload): workload.limits for workload in serving.workloads}
+    made = []
+    for manifest in manifests:
+        name = manifest["metadata"]["name"]
+        if manifest["kind"] == "ConfigMap" and name in service_s and limits[name].depth_derived:
+            queue = limits[name]
+            depth = derive_depth(slots=queue.slots, service_s=service_s[name], deadline_s=queue.timeout_s)
+            annotations = {names.SERVICE_TIME_ANNOTATION: f"{service_s[name]:.3g}s"}
+            made.append(
+                {
+                    **manifest,
+                    "metadata": {**manifest["metadata"], "annotations": annotations},
+                    "data": build_runtime(slots=queue.slots, depth=depth),
+                }
+            )
+        else:
+            made.append(manifest)
+    return made
 
 
 def _build_service_account(serving: Serving) -> Json:

@@ -41,8 +41,10 @@ API_KEY_HEADERS = ("x-api-key", "authorization")
 # Who called, by the name that its API key has. What clients send under it is dropped.
 CLIENT_HEADER = "x-forebay-client"
 
-# Labels.
+# Labels and annotations.
 WORKLOAD_LABEL = "forebay.dev/workload"
+# On a queue's ConfigMap: the measured time that its depth follows from.
+SERVICE_TIME_ANNOTATION = "forebay.dev/service-time"
 
 # Paths in a pod.
 MODEL_DIR = "/mnt/model"

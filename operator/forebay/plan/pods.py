@@ -67,7 +67,7 @@ def _build_spec(workload: Workload, site: Site, predictors: Sequence[DnsName]) -
 def _build_server_container(workload: Workload, site: Site) -> Json:
     program = {Server.TRITON: ["tritonserver"], Server.SCRIPT: ["python", "-m", "forebay.serving"]}
     command = {"command": program[workload.server]} if workload.server in program else {}
-    env = [{"name": name, "value": value} for name, value in workload.env.items()]
+    env: list[Json] = [{"name": name, "value": value} for name, value in workload.env.items()]
     env += [{"name": name, "valueFrom": source} for name, source in workload.env_from.items()]
     return {
         **_build_container(str(workload.role), site.images.of(workload), site),
