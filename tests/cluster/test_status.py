@@ -135,7 +135,7 @@ def test_watch_prints_what_changes(models: ControlPlane, forebay: Command) -> No
         assert watching.stdout.readline() == "models/digits is not ready (Loading)\n"
         write(models, condition("Ready", "True", "Ready"))
         deadline = time.monotonic() + 20
-        while "models/digits is ready\n" != watching.stdout.readline():
+        while watching.stdout.readline() != "models/digits is ready\n":
             assert time.monotonic() < deadline
         watching.terminate()
 
