@@ -23,6 +23,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _BACKEND = Path(__file__).parents[1] / "gateway/backend.py"
 _IDLE_S = 20.0
 _LIVE_S = 10.0
+_POLL_S = 0.002
 
 
 class Bench:
@@ -77,6 +78,8 @@ def measure_changes(
         begun_s = time.perf_counter()
         while found(ask(connection, f"/default/{name}/v2")) != wanted:
             assert time.perf_counter() - begun_s < _LIVE_S, f"{name} is not live"
+            # Whoever asks all the time takes the core that the change needs.
+            time.sleep(_POLL_S)
         times.append((time.perf_counter() - begun_s) * 1000)
     return times
 
