@@ -47,12 +47,16 @@ async def _apply(
     if manifest["kind"] != "Deployment" or "replicas" in manifest["spec"]:
         await applier.apply(reference, manifest)
         return
+    is_scaled = Id("HorizontalPodAutoscaler", name) in known
+    if Id("Deployment", name) not in known:
+        # With their number from the beginning: one that was made by who crashed then would have 1, and might take over.
+        await applier.apply(reference, {**manifest, "spec": {**manifest["spec"], "replicas": replicas[name]}})
+    elif is_scaled or applier.is_settled(reference, manifest):
+        await applier.apply(reference, manifest)
+        return
     # Whoever applied `replicas` before and doesn't now would set it to 1: somebody else must hold it meanwhile.
-    there = Id("Deployment", name) in known
-    if there and not applier.is_settled(reference, manifest):
-        await applier.apply_replicas(reference, name, replicas[name])
-    if await applier.apply(reference, manifest) and not there:
-        await applier.apply_replicas(reference, name, replicas[name])
+    await applier.apply_replicas(reference, name, replicas[name])
+    await applier.apply(reference, manifest)
 
 
 def explain(error: ApiError, manifest: Json) -> Trouble:

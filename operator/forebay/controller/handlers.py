@@ -53,7 +53,7 @@ async def follow_deployments(
 ) -> None:
     """Run kopf. `on_start` is called once it has taken the process's signals for itself.
 
-    Its tasks are run here, since `kopf.operator` in the end waits seconds for all tasks of the process, and cancels them.
+    Its tasks are run here: `kopf.operator` in the end waits seconds for all tasks of the process, and cancels them.
     """
     tasks = await kopf.spawn_tasks(
         registry=build_registry(world, wake=wake),

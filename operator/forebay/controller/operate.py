@@ -81,9 +81,9 @@ def _build_watches(client: Client, world: World, settings: Settings) -> list[Wat
     for namespace in settings.namespaces or ("",):
         scope = Scope(namespace=namespace, selector=_OURS)
         for resource in CHILDREN:
-            on_list, on_change = world.follow_children(resource)
+            on_list, on_change = world.follow_children(resource, namespace=namespace)
             watches.append(Watch(client, resource, scope, on_list=on_list, on_change=on_change))
-        on_list, on_change = world.follow_pods()
+        on_list, on_change = world.follow_pods(namespace=namespace)
         watches.append(Watch(client, POD, scope, on_list=on_list, on_change=on_change))
     return watches
 

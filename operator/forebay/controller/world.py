@@ -1,6 +1,6 @@
 """What is known of the cluster: ModelDeployments, their children, their pods. Every change wakes whom it concerns."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from forebay.kube.children import Children, Id, Owner
@@ -49,47 +49,49 @@ class World:
         if found is not None and found["metadata"]["uid"] == uid:
             del self._deployments[owner]
 
-    def follow_children(self, resource: Resource) -> tuple[OnList, OnChange]:
-        """What to call with the children of a kind."""
+    def follow_children(self, resource: Resource, *, namespace: str) -> tuple[OnList, OnChange]:
+        """What to call with the children of a kind, in a namespace or (empty) in all."""
 
         def on_list(bodies: Sequence[Json]) -> None:
             owned = [(owner, body) for body in bodies if (owner := owner_of(body))]
-            for owner in self.children.replace(resource.kind, owned):
-                self._wake(owner)
+            self._wake_all(self.children.replace(resource.kind, owned, namespace=namespace))
 
         def on_change(change: str, body: Json) -> None:
-            owner = owner_of(body)
+            owner, metadata = owner_of(body), body["metadata"]
+            key = Id(resource.kind, metadata["name"])
+            self._wake_all({self.children.release(metadata["namespace"], key, owner=owner)})
             if owner is None:
                 return
-            key = Id(resource.kind, body["metadata"]["name"])
             if change == "DELETED":
-                changed = self.children.drop(owner, key, uid=body["metadata"]["uid"])
+                changed = self.children.drop(owner, key, uid=metadata["uid"])
             else:
                 changed = self.children.put(owner, body)
-            if changed:
-                self._wake(owner)
+            self._wake_all({owner} if changed else ())
 
         return on_list, on_change
 
-    def follow_pods(self) -> tuple[OnList, OnChange]:
-        """What to call with the pods."""
+    def follow_pods(self, *, namespace: str) -> tuple[OnList, OnChange]:
+        """What to call with the pods, in a namespace or (empty) in all."""
 
         def on_list(bodies: Sequence[Json]) -> None:
-            for owner in self.pods.replace([(owner, body) for body in bodies if (owner := owner_of(body))]):
-                self._wake(owner)
+            owned = [(owner, body) for body in bodies if (owner := owner_of(body))]
+            self._wake_all(self.pods.replace(owned, namespace=namespace))
 
         def on_change(change: str, body: Json) -> None:
-            owner = owner_of(body)
+            owner, metadata = owner_of(body), body["metadata"]
+            self._wake_all({self.pods.release(metadata["namespace"], metadata["name"], owner=owner)})
             if owner is None:
                 return
-            if change == "DELETED":
-                changed = self.pods.drop(owner, body["metadata"]["name"])
-            else:
-                changed = self.pods.put(owner, body)
-            if changed:
-                self._wake(owner)
+            gone = change == "DELETED"
+            changed = self.pods.drop(owner, metadata["name"]) if gone else self.pods.put(owner, body)
+            self._wake_all({owner} if changed else ())
 
         return on_list, on_change
+
+    def _wake_all(self, owners: Iterable[Owner | None]) -> None:
+        for owner in owners:
+            if owner is not None:
+                self._wake(owner)
 
 
 def owner_of(body: Mapping[str, Any]) -> Owner | None:

@@ -72,6 +72,8 @@ class Children:
 
     def __init__(self) -> None:
         self._found: defaultdict[Owner, dict[Id, Child]] = defaultdict(dict)
+        # Whose each was when it was seen last: labels change.
+        self._owners: dict[tuple[str, Id], Owner] = {}
         # What was looked at and found as wanted, so that it is not unpacked again: uid -> (version, digest).
         self._settled: dict[str, tuple[str, str]] = {}
 
@@ -87,7 +89,16 @@ class Children:
         if known is not None and known.uid == body["metadata"]["uid"] and int(version) <= int(known.resource_version):
             return False
         self._found[owner][key] = build_child(body)
+        self._owners[owner.namespace, key] = owner
         return True
+
+    def release(self, namespace: str, key: Id, *, owner: Owner | None) -> Owner | None:
+        """Forget an object that another has now, or nobody; who had it before."""
+        before = self._owners.get((namespace, key))
+        if before is None or before == owner:
+            return None
+        self.drop(before, key, uid=self._found[before][key].uid)
+        return before
 
     def drop(self, owner: Owner, key: Id, *, uid: str) -> bool:
         """Forget an object that is gone; False if it was not known, or another has its name by now."""
@@ -95,6 +106,7 @@ class Children:
         if known is None or known.uid != uid:
             return False
         del self._found[owner][key]
+        self._owners.pop((owner.namespace, key), None)
         self._settled.pop(uid, None)
         if not self._found[owner]:
             del self._found[owner]
@@ -108,16 +120,20 @@ class Children:
         """Whether it was found to be as wanted, and hasn't changed since."""
         return self._settled.get(child.uid) == (child.resource_version, digest)
 
-    def replace(self, kind: str, bodies: Iterable[tuple[Owner, Mapping[str, Any]]]) -> set[Owner]:
-        """Keep exactly these objects of a kind; the owners of those that have changed or are gone."""
+    def replace(self, kind: str, bodies: Iterable[tuple[Owner, Mapping[str, Any]]], *, namespace: str) -> set[Owner]:
+        """Keep exactly these objects of a kind, in a namespace or (empty) in all of them; the owners of those that have
+        changed or are gone.
+        """
         changed, there = set(), set()
         for owner, body in bodies:
             there.add((owner, body["metadata"]["name"]))
+            if before := self.release(owner.namespace, Id(kind, body["metadata"]["name"]), owner=owner):
+                changed.add(before)
             if self.put(owner, body):
                 changed.add(owner)
-        gone = [(owner, key) for owner, found in self._found.items() for key in found if key.kind == kind]
-        for owner, key in gone:
-            if (owner, key.name) not in there:
+        known = [(owner, key) for owner, found in self._found.items() for key in found if key.kind == kind]
+        for owner, key in known:
+            if (owner, key.name) not in there and namespace in ("", owner.namespace):
                 self.drop(owner, key, uid=self._found[owner][key].uid)
                 changed.add(owner)
         return changed

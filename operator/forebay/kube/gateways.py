@@ -117,7 +117,7 @@ def summarize(owner: Owner, answers: list[Json | None]) -> GatewayState:
 
 
 def _is_serving(pod: Json) -> bool:
-    """Whether a pod of the gateway may send requests somewhere: its Envoy does also when the pilot beside it is down."""
+    """Whether a pod of the gateway may send requests somewhere: its Envoy does also when its pilot is down."""
     status = pod.get("status", {})
     conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
     containers = {each["name"]: each.get("ready", False) for each in status.get("containerStatuses", ())}

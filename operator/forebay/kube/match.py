@@ -1,6 +1,6 @@
 """Whether an object in the cluster is as it was applied: every field that is wanted is there, as it is wanted.
 
-What others add is theirs, except to what server-side apply takes as a whole: a list that isn't told by keys, a selector.
+What others add is theirs, except to what server-side apply takes as a whole: a list without keys, a selector.
 Source of both: `listMapKey`, `listType` and `mapType` in k8s.io/api.
 """
 

@@ -39,6 +39,8 @@ class Pods:
 
     def __init__(self) -> None:
         self._found: defaultdict[Owner, dict[str, bytes]] = defaultdict(dict)
+        # Whose each was when it was seen last: people take a pod out of service by its labels.
+        self._owners: dict[tuple[str, str], Owner] = {}
 
     def of(self, owner: Owner) -> list[Json]:
         """The pods of a ModelDeployment, in the order of their names."""
@@ -61,24 +63,36 @@ class Pods:
         if self._found[owner].get(name) == packed:
             return False
         self._found[owner][name] = packed
+        self._owners[owner.namespace, name] = owner
         return True
+
+    def release(self, namespace: str, name: str, *, owner: Owner | None) -> Owner | None:
+        """Forget a pod that another has now, or nobody; who had it before."""
+        before = self._owners.get((namespace, name))
+        if before is None or before == owner:
+            return None
+        self.drop(before, name)
+        return before
 
     def drop(self, owner: Owner, name: str) -> bool:
         """Forget a pod that is gone."""
         found = self._found.get(owner, {}).pop(name, None)
+        self._owners.pop((owner.namespace, name), None)
         if not self._found.get(owner):
             self._found.pop(owner, None)
         return found is not None
 
-    def replace(self, bodies: Iterable[tuple[Owner, Mapping[str, Any]]]) -> set[Owner]:
-        """Keep exactly these pods; the owners of those that have changed or are gone."""
+    def replace(self, bodies: Iterable[tuple[Owner, Mapping[str, Any]]], *, namespace: str) -> set[Owner]:
+        """Keep exactly these pods, in a namespace or (empty) in all; the owners of the changed and of the gone."""
         changed, there = set(), set()
         for owner, body in bodies:
             there.add((owner, body["metadata"]["name"]))
+            if before := self.release(owner.namespace, body["metadata"]["name"], owner=owner):
+                changed.add(before)
             if self.put(owner, body):
                 changed.add(owner)
         for owner, name in [(owner, name) for owner, found in self._found.items() for name in found]:
-            if (owner, name) not in there:
+            if (owner, name) not in there and namespace in ("", owner.namespace):
                 self.drop(owner, name)
                 changed.add(owner)
         return changed
