@@ -16,6 +16,8 @@ Json = dict[str, Any]
 
 _COLOURS = {"True": "green", "False": "red", "Unknown": "yellow"}
 _MOST_EVENTS = 8
+# The columns that go on in a second line where the terminal is narrow.
+_FOLDED = ("MESSAGE", "URL", "POD", "WORKLOAD")
 _CONDITIONS = ("Ready", "Available", "Progressing", "Stalled", "PredictorReady", "TransformerReady")
 # The CRD's own default says so too.
 _UNSEEN_REASON = "Pending"
@@ -51,18 +53,8 @@ class Seen:
 
 def build_table(found: Sequence[Json], *, everywhere: bool, now: datetime) -> RenderableType:
     """A line for each, as kubectl has it."""
-    table = _build_grid()
-    for title in (
-        *(("NAMESPACE",) if everywhere else ()),
-        "NAME",
-        "READY",
-        "REASON",
-        "INSTANCES",
-        "REVISION",
-        "AGE",
-        "URL",
-    ):
-        table.add_column(title, no_wrap=True, overflow="ellipsis" if title == "URL" else "fold")
+    where = ("NAMESPACE",) if everywhere else ()
+    table = _build_grid(*where, "NAME", "READY", "REASON", "INSTANCES", "REVISION", "AGE", "URL")
     for each in found:
         metadata, status, ready = each["metadata"], each.get("status", {}), describe_ready(each)
         table.add_row(
@@ -73,7 +65,8 @@ def build_table(found: Sequence[Json], *, everywhere: bool, now: datetime) -> Re
             status.get("instances", ""),
             status.get("activeRevision") or status.get("targetRevision", ""),
             describe_age(metadata["creationTimestamp"], now),
-            status.get("url", ""),
+            # `forebay status NAME` tells it in full.
+            Text(status.get("url", ""), no_wrap=True, overflow="ellipsis"),
         )
     return table
 
@@ -229,5 +222,5 @@ def _find_time(event: Json) -> str:
 def _build_grid(*titles: str, header: bool = True) -> Table:
     table = Table(box=None, show_header=header, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for title in titles:
-        table.add_column(title, no_wrap=title != "MESSAGE", overflow="fold")
+        table.add_column(title, no_wrap=title not in _FOLDED, overflow="fold")
     return table
