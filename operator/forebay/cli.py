@@ -127,6 +127,8 @@ def check(  # noqa: PLR0913  (options)
 ) -> None:
     """Try a serving script: syntax, libraries, class, and an example request. Without one: what a cluster lacks."""
     if script is None:
+        if model_dir:
+            raise UserError("--model-dir goes with a script: write forebay check SCRIPT --model-dir FOLDER")
         raise typer.Exit(0 if cluster.check(namespace, context, kubeconfig) else 1)
     if in_cluster or any((namespace, context, kubeconfig)):
         raise UserError(f"write forebay check {script}, or forebay check for the cluster: not both")

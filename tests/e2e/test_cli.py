@@ -1,5 +1,6 @@
 """The forebay command on a cluster with real pods: what it shows, sends and reads, with no kubectl."""
 
+import asyncio
 import json
 import os
 import signal
@@ -9,9 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
+from forebay.cluster.port_forward import PortForward
+from forebay.cluster.predict import find_gateway
+from forebay.cluster.session import Target, connect
 from tests.e2e.cluster import Kubectl, eventually
 from tests.e2e.models import build, build_secret, list_pods, wait_ready
 
@@ -152,6 +157,24 @@ def test_logs_go_on_after_a_restart_and_with_new_pods(models: Kubectl, forebay: 
 
 def _count_starts(log: Path, pod: str) -> int:
     return sum(line.startswith(pod) and "is ready: loaded in" in line for line in log.read_text().splitlines())
+
+
+async def test_a_port_of_a_pod(models: Kubectl) -> None:
+    """Many connections at once; a port that nobody listens on is told of."""
+    target = Target(namespace=models.namespace, kubeconfig=models.kubeconfig)
+    async with connect(target) as cluster, httpx.AsyncClient(trust_env=False) as client:
+        pod = (await find_gateway(cluster))["metadata"]
+        gateway = PortForward(cluster.client, namespace=pod["namespace"], pod=pod["name"], port=8080)
+        async with gateway.listen() as address:
+            urls = [f"http://{address}/{models.namespace}/open/v2/health/ready"] * 30
+            answers = await asyncio.gather(*map(client.get, urls))
+        assert {answer.status_code for answer in answers} == {200}
+        assert gateway.trouble == ""
+        nothing = PortForward(cluster.client, namespace=pod["namespace"], pod=pod["name"], port=9999)
+        async with nothing.listen() as address:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.get(f"http://{address}/")
+        assert "connection refused" in nothing.trouble
 
 
 @contextmanager

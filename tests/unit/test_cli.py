@@ -27,8 +27,21 @@ def folder(tmp_path: Path) -> Path:
 def test_help_names_every_command():
     done = forebay("--help")
     assert done.returncode == 0
-    for command in ("serve", "predict", "check", "validate", "render"):
-        assert command in done.stdout
+    commands = ("serve", "predict", "check", "validate", "render", "install", "uninstall", "status", "logs")
+    for command in commands:
+        assert f" {command} " in done.stdout
+
+
+def test_what_one_command_needs_is_not_loaded_for_all():
+    heavy = "{'pydantic', 'kubernetes', 'aiohttp', 'numpy', 'httpx', 'yaml'}"
+    code = f"import sys, forebay.cli; sys.exit(str({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == "set()\n"
+
+
+def test_a_folder_of_files_goes_with_a_script(folder):
+    done = forebay("check", "--model-dir", str(folder))
+    assert done.stderr.startswith("error: --model-dir goes with a script: write forebay check SCRIPT --model-dir")
 
 
 def test_validate_names_what_is_valid(folder):
