@@ -1,9 +1,11 @@
 """The test cluster as tests see it: hack/cluster, kubectl, and what pods need to be allowed in."""
 
+import contextlib
 import json
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,11 +58,27 @@ class Kubectl:
     def within(self, namespace: str) -> "Kubectl":
         return Kubectl(self.kubeconfig, namespace)
 
+    @contextlib.contextmanager
+    def watch(self, *arguments: str, path: str) -> Iterator[list[str]]:
+        """What a JSONPath gives at each change, a line each, as long as the block lasts."""
+        template = f"--output=jsonpath={{{path}}}{{'\\n'}}"
+        command = [self.program, f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", "get", *arguments]
+        seen: list[str] = []
+        with subprocess.Popen([*command, "--watch", template], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            reader = threading.Thread(target=lambda: seen.extend(process.stdout or ()), daemon=True)
+            reader.start()
+            try:
+                yield seen
+            finally:
+                process.terminate()
+                reader.join(10)
 
-def eventually(ask: Callable[[], T], *, timeout_s: float = 30) -> T:
-    """What `ask` gives once it is true."""
+
+def eventually(ask: Callable[[], T], *, timeout_s: float = 30, explain: Callable[[], str] = str) -> T:
+    """What `ask` gives once it is true. `explain` tells more when that takes too long."""
     deadline = time.monotonic() + timeout_s
     while not (found := ask()):
-        assert time.monotonic() < deadline, f"still {found!r} after {timeout_s} s"
+        assert time.monotonic() < deadline, f"still {found!r} after {timeout_s} s\n{explain()}"
         time.sleep(0.2)
     return found
