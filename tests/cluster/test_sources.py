@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from forebay.cluster.errors import ClusterError
-from forebay.cluster.logs import Source, Wanted, list_sources
+from forebay.cluster.sources import Source, Wanted, list_sources
 
 Json = dict[str, Any]
 RUNNING = {"state": {"running": {}}, "containerID": "run-1"}

@@ -117,7 +117,8 @@ def logs(  # noqa: PLR0913  (options)
     previous: Annotated[bool, typer.Option("--previous", "-p", help="Of the run before the last restart.")] = False,
 ) -> None:
     """Show the logs of all pods of a ModelDeployment."""
-    from forebay.cluster.logs import Wanted, show_logs  # noqa: PLC0415
+    from forebay.cluster.logs import show_logs  # noqa: PLC0415
+    from forebay.cluster.sources import Wanted  # noqa: PLC0415
 
     if component not in ("", "predictor", "transformer"):
         raise UserError(f"there is no component {component}: write --component predictor or --component transformer")

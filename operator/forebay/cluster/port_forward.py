@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from forebay.kube.client import ApiError, Client, NoClusterError
+from forebay.kube.client import ApiError, Client
+from forebay.kube.connection import NoClusterError
 from forebay.kube.resources import POD
 
 HOST = "127.0.0.1"

@@ -13,8 +13,8 @@ from forebay.cluster.deployments import find_condition, find_deployment
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.kinds import GATEWAY_SELECTOR, SYSTEM_NAMESPACE
 from forebay.cluster.port_forward import PortForward
-from forebay.cluster.report import describe_ready
 from forebay.cluster.session import Cluster, Target, connect
+from forebay.cluster.wording import describe_ready
 from forebay.errors import UserError
 from forebay.kube.client import ApiError
 from forebay.kube.resources import POD

@@ -9,8 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from forebay.cluster.deployments import find_condition, is_current
-from forebay.observation import Reason
+from forebay.cluster.wording import build_hint, describe_age, describe_model, describe_pod, describe_ready
 
 Json = dict[str, Any]
 
@@ -19,27 +18,6 @@ _MOST_EVENTS = 8
 # The columns that go on in a second line where the terminal is narrow.
 _FOLDED = ("MESSAGE", "URL", "POD", "WORKLOAD")
 _CONDITIONS = ("Ready", "Available", "Progressing", "Stalled", "PredictorReady", "TransformerReady")
-# The CRD's own default says so too.
-_UNSEEN_REASON = "Pending"
-_UNSEEN = "the operator has not looked at it yet: `forebay check` says whether one runs"
-# What shows more, where the message itself doesn't say it.
-_HINTS: dict[str, str] = {
-    _UNSEEN_REASON: "forebay check{flags}",
-    Reason.CRASH_LOOP: "forebay logs {name} --previous{flags}",
-    Reason.OUT_OF_MEMORY: "forebay logs {name} --previous{flags}",
-    Reason.MODEL_LOAD_FAILED: "forebay logs {name}{flags}",
-    Reason.MODEL_DOWNLOAD_FAILED: "forebay logs {name} --container download{flags}",
-    Reason.NOT_READY: "forebay logs {name}{flags}",
-    Reason.LOADING: "forebay logs {name} --follow{flags}",
-    Reason.DOWNLOADING: "forebay logs {name} --container download --follow{flags}",
-    Reason.WAITING_FOR_GPU: "forebay check{flags}",
-    Reason.UNSCHEDULABLE: "kubectl get events{flags}",
-    Reason.GATEWAY_NOT_READY: "forebay check{flags}",
-    Reason.ROUTING: "forebay check{flags}",
-    Reason.STARTING: "forebay status {name} --watch{flags}",
-    Reason.ROLLING_OUT: "forebay status {name} --watch{flags}",
-    Reason.READY: "forebay predict {name} FILE{flags}",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,39 +74,6 @@ def build_report(seen: Seen, *, flags: str, now: datetime) -> RenderableType:
         if table.row_count:
             parts += [Text(f"\n{title}", style="bold"), table]
     return Group(*parts)
-
-
-def describe_ready(deployment: Mapping[str, Any]) -> dict[str, str]:
-    """Its Ready condition; Unknown where nobody has looked at the present spec."""
-    found = find_condition(deployment, "Ready")
-    if not found:
-        return {"status": "Unknown", "reason": _UNSEEN_REASON, "message": _UNSEEN}
-    if deployment["status"].get("observedGeneration") and not is_current(deployment):
-        return {"status": "Unknown", "reason": "SpecChanged", "message": f"the spec was changed, and {_UNSEEN}"}
-    return {"status": found["status"], "reason": found["reason"], "message": found.get("message", "")}
-
-
-def build_hint(reason: str, *, name: str, flags: str) -> str:
-    """A command that shows more, or goes on."""
-    return _HINTS.get(reason, "").format(name=name, flags=flags)
-
-
-def describe_age(timestamp: str, now: datetime) -> str:
-    """How long ago, as kubectl says it."""
-    then = datetime.fromisoformat(timestamp)
-    if then.year == 1970:  # as in the CRD's default status
-        return ""
-    seconds = max(0, int((now - then).total_seconds()))
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
-
-
-def describe_model(model: Mapping[str, Any]) -> str:
-    """How far the model is: "Downloading 40 %"."""
-    progress = model.get("progressPct")
-    return model["state"] if progress is None else f"{model['state']} {progress} %"
 
 
 def _list_facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -188,22 +133,6 @@ def _build_pods(pods: Sequence[Json], now: datetime) -> Table:
             pod["spec"].get("nodeName", ""),
         )
     return table
-
-
-def describe_pod(pod: Mapping[str, Any]) -> str:
-    """A pod's state in a word, as kubectl's STATUS column."""
-    status = pod.get("status", {})
-    if pod["metadata"].get("deletionTimestamp"):
-        return "Terminating"
-    for prefix, key in (("Init:", "initContainerStatuses"), ("", "containerStatuses")):
-        for each in status.get(key, []):
-            state = each.get("state", {})
-            reason = (state.get("waiting") or {}).get("reason")
-            if reason and reason != "PodInitializing":
-                return f"{prefix}{reason}"
-            if (state.get("terminated") or {}).get("exitCode"):
-                return f"{prefix}{state['terminated'].get('reason', 'Error')}"
-    return str(status.get("reason") or status.get("phase", "Unknown"))
 
 
 def _build_events(events: Sequence[Json], now: datetime) -> Table:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import aiohttp
 
 from forebay.cluster.errors import ClusterError, explain_refusal
-from forebay.kube.client import ApiError, Client, NoClusterError
+from forebay.kube.client import ApiError, Client
+from forebay.kube.connection import NoClusterError
 from forebay.kube.kubeconfig import load_login
 
 _RETRIES = 10
@@ -44,7 +45,7 @@ async def connect(target: Target) -> AsyncIterator[Cluster]:
     try:
         login = await load_login(context=target.context, kubeconfig=target.kubeconfig)
         context = login.context
-        async with Client(login.configuration, retries=_RETRIES) as client:
+        async with Client(login.connection, retries=_RETRIES) as client:
             yield Cluster(client=client, namespace=target.namespace or login.namespace, context=context)
     except NoClusterError as error:
         raise ClusterError(str(error)) from None
