@@ -73,6 +73,7 @@ def test_nobody_s_requests(site, digits, path, headers):
     answer = site.ask(path, **headers)
     assert (answer.status_code, answer.headers["x-forebay-reason"]) == (404, "no-such-deployment")
     assert answer.json()["reason"] == "no-such-deployment"
+    assert "x-forebay-revision" not in answer.headers
 
 
 def test_tritonclient_over_rest_and_grpc(site, echo):

@@ -201,3 +201,16 @@ def test_a_change_that_means_nothing_to_envoy_sends_nothing_and_is_live():
     state.build()
     assert envoy.settle() == []
     assert envoy.report("a")["generation"] == 2
+
+
+def test_members_that_were_asked_for_before_the_cluster_was_replaced_are_sent_again():
+    """An Envoy that comes back asks for members first; a cluster that it knew otherwise then waits for them."""
+    state = build_state(deployment("a", "w1"))
+    talk = Conversation(["ns/w1"])
+    talk.hear(Request(kind=EDS, names=frozenset({"gateway", "ns/w1"})))
+    (members,) = talk.speak(state.snapshot)
+    assert len(members.resources) == 2
+    talk.hear(Request(kind=CDS))
+    talk.hear(Request(kind=EDS, names=frozenset({"gateway", "ns/w1"}), nonce=members.nonce))
+    kinds = [each.kind for each in talk.speak(state.snapshot)]
+    assert kinds == [CDS, EDS]

@@ -11,10 +11,10 @@ from forebay.plan.envoy import Address, build_assignment
 from forebay.plan.envoy_access import RateLimit, build_rate_limits
 from forebay.plan.envoy_gateway import build_listener, build_workload_cluster
 from forebay.plan.envoy_routes import (
-    ROUTES,
     Entrance,
     build_entrance_routes,
     build_missing_routes,
+    build_route_head,
     build_shared_host,
 )
 
@@ -100,13 +100,16 @@ def build_route_table(entrances: Mapping[str, EntranceConfig]) -> RouteTable:
     shared = build_shared_host({}, fallback=() if parts else build_missing_routes())
     # A message that comes twice is merged, says protobuf: so the parts' trees become one.
     merged = b"".join([typed.encode_host(shared), *(part.shared for part in parts)])
-    packed = typed.pack_routes(ROUTES, b"".join([*(part.host for part in parts), typed.encode_hosts(merged)]))
+    packed = typed.pack_routes(
+        build_route_head(), b"".join([*(part.host for part in parts), typed.encode_hosts(merged)])
+    )
     return RouteTable(packed, dict(entrances), frozenset().union(*(part.references for part in parts)))
 
 
-def pack_cluster(name: str) -> Any:
-    """The cluster of a workload."""
-    return typed.pack_cluster(build_workload_cluster(name))
+@lru_cache(maxsize=10_000)
+def pack_cluster(name: str, revision: str = "") -> Any:
+    """The cluster of a workload, and the revision that it is the entry of."""
+    return typed.pack_cluster(build_workload_cluster(name, revision=revision))
 
 
 def build_limit_table(limits: Mapping[str, RateLimit]) -> LimitTable:

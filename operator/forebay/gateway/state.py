@@ -4,7 +4,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 
-from google.protobuf.any_pb2 import Any
 from google.protobuf.json_format import ParseError
 
 from forebay.gateway.keys import ApiKeys
@@ -43,7 +42,6 @@ class State:
         self._users: defaultdict[str, set[str]] = defaultdict(set)
         self._entrances: dict[str, EntranceConfig] = {}
         self._members: dict[str, Members] = {}
-        self._clusters: dict[str, Any] = {}
         self._changed_routes: set[str] = set()
         self._changed_members: set[str] = set()
         self.snapshot = Snapshot(
@@ -126,8 +124,8 @@ class State:
         old = self.snapshot
         clusters = old.clusters
         if any(rebuilt) or clusters.keys() != self._users.keys():
-            self._clusters = {name: self._clusters.get(name) or pack_cluster(name) for name in sorted(self._users)}
-            clusters = self._clusters
+            targets = {target.cluster: target for each in self.deployments.values() for target in each.targets}
+            clusters = {name: pack_cluster(name, target.revision) for name, target in sorted(targets.items())}
         limits = {each.route: each.limit for each in self.deployments.values() if each.limit}
         self.snapshot = Snapshot(
             listener=old.listener,

@@ -59,9 +59,9 @@ def encode_hosts(host: bytes) -> bytes:
     return bytes(RouteConfiguration(virtual_hosts=[VirtualHost.FromString(host)]).SerializeToString(deterministic=True))
 
 
-def pack_routes(name: str, hosts: bytes) -> Any:
-    """The route configuration of `encode_hosts` in a row."""
-    return Any(type_url=RDS, value=RouteConfiguration(name=name).SerializeToString() + hosts)
+def pack_routes(head: Json, hosts: bytes) -> Any:
+    """A route configuration, and those of `encode_hosts` in a row."""
+    return Any(type_url=RDS, value=ParseDict(head, RouteConfiguration()).SerializeToString(deterministic=True) + hosts)
 
 
 def _pack(message: Listener | Cluster | ClusterLoadAssignment | TypedExtensionConfig) -> Any:

@@ -176,8 +176,8 @@ class Conversation:
         yield Response(kind=name, version=kind.nonce, nonce=kind.nonce, resources=tuple(unpack(content)))
 
     def _expect_questions(self, clusters: Mapping[str, Any]) -> None:
-        """A cluster that is replaced waits for its members again."""
+        """A cluster that is new or replaced waits for its members, also when they were sent before it."""
         before: Mapping[str, Any] = self._kinds[CDS].sent or {}
-        for name in before.keys() & clusters.keys():
-            if before[name] != clusters[name]:
+        for name, cluster in clusters.items():
+            if before.get(name) != cluster:
                 self._sent_members.pop(name, None)

@@ -90,10 +90,12 @@ def build_route_access(access: Access) -> Json:
     return {"typed_per_filter_config": {KEYS_FILTER: config}}
 
 
-def build_route_metadata(name: str, access: Access) -> Json:
-    """By which a request is counted and limited."""
-    limit = {} if access.limit is None else {"retry_after": str(access.limit.retry_after_s)}
-    return {"metadata": {"filter_metadata": {METADATA: {"deployment": name, **limit}}}}
+def build_route_identity(name: str, access: Access) -> Json:
+    """By which a request is counted, and by which it is limited: a name is less for Envoy to build than metadata."""
+    if access.limit is None:
+        return {"name": name}
+    told = {"deployment": name, "retry_after": str(access.limit.retry_after_s)}
+    return {"name": name, "metadata": {"filter_metadata": {METADATA: told}}}
 
 
 def build_rate_limits(limits: Mapping[str, RateLimit]) -> Json:

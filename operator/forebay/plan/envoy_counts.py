@@ -5,7 +5,6 @@ with all their counters are a lot of memory, so only what is read is kept.
 """
 
 from forebay.plan.envoy import Json, build_any
-from forebay.plan.envoy_access import METADATA
 
 REQUESTS = "forebay.requests"
 DURATION = "forebay.duration"
@@ -18,7 +17,7 @@ _BUCKETS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30
 
 def build_request_log() -> Json:
     """Counts each request when it is over."""
-    deployment = {"name": "deployment", "value_format": f"%METADATA(ROUTE:{METADATA}:deployment)%"}
+    deployment = {"name": "deployment", "value_format": "%ROUTE_NAME%"}
     cluster = {"name": "cluster", "value_format": "%UPSTREAM_CLUSTER_RAW%"}
     answer = [
         {"name": "code", "value_format": "%RESPONSE_CODE%"},

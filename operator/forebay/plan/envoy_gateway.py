@@ -21,7 +21,7 @@ from forebay.plan.envoy import (
     build_connection_manager,
     build_virtual_host,
 )
-from forebay.plan.envoy_access import build_access_filters, build_forgery_guard
+from forebay.plan.envoy_access import METADATA, build_access_filters, build_forgery_guard
 from forebay.plan.envoy_counts import LOCAL_CLUSTER, build_request_log, build_stats_config
 from forebay.plan.envoy_replies import GATEWAY_REPLIES, build_mappers
 from forebay.plan.envoy_routes import (
@@ -97,9 +97,10 @@ def build_gateway(routes: Sequence[Route], *, listen: Address, admin: Address) -
     }
 
 
-def build_workload_cluster(name: str, members: Members | None = None) -> Json:
+def build_workload_cluster(name: str, members: Members | None = None, *, revision: str = "") -> Json:
     """The instances of an entry workload; in a cluster the pilot tells who they are."""
-    return build_cluster(name, members or Discovered(), protocol="downstream", lb_policy="LEAST_REQUEST")
+    told = {"metadata": {"filter_metadata": {METADATA: {"revision": revision}}}} if revision else {}
+    return build_cluster(name, members or Discovered(), protocol="downstream", lb_policy="LEAST_REQUEST", **told)
 
 
 def build_listener(port: int = GATEWAY_PORT) -> Json:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from forebay.plan import names
 from forebay.plan.envoy import Json, build_any, build_header, build_retry_policy, build_virtual_host
-from forebay.plan.envoy_access import OPEN, Access, build_route_access, build_route_metadata
+from forebay.plan.envoy_access import METADATA, OPEN, Access, build_route_access, build_route_identity
 from forebay.plan.envoy_replies import Refusal, build_refusal_routes
 from forebay.plan.units import format_envoy_duration
 
@@ -82,6 +82,12 @@ def build_shared_host(routes: dict[str, EntranceRoutes], *, fallback: Sequence[J
     return {**host, **matcher}
 
 
+def build_route_head() -> Json:
+    """The route configuration without its virtual hosts. Answers tell the revision, which is written in its cluster."""
+    revision = build_header(names.REVISION_HEADER, f"%METADATA(CLUSTER:{METADATA}:revision)%")
+    return {"name": ROUTES, "response_headers_to_add": [revision]}
+
+
 def build_missing_routes(message: str = _MISSING) -> list[Json]:
     """The answer to whoever asks for a deployment that is not there."""
     return build_refusal_routes(_ANY, Refusal(status=404, grpc_status=5, reason="no-such-deployment", message=message))
@@ -112,10 +118,10 @@ def _guard(route: Json, entrance: Entrance) -> Json:
 
 
 def _build_routes(entrance: Entrance, match: Json, **rewrite: str) -> list[Json]:
-    metadata = build_route_metadata(entrance.name, entrance.access)
+    identity = build_route_identity(entrance.name, entrance.access)
     refusal = _find_refusal(entrance)
     if refusal:
-        return [{**route, **metadata} for route in build_refusal_routes(match, refusal)]
+        return [{**route, **identity} for route in build_refusal_routes(match, refusal)]
     action = {
         **({"retry_policy": build_retry_policy(entrance.instances)} if entrance.instances > 1 else {}),
         # The queue answers first. This is for an instance that hangs, and bounds its silence: a stream may last.
@@ -126,19 +132,9 @@ def _build_routes(entrance: Entrance, match: Json, **rewrite: str) -> list[Json]
     targets = [each for each in entrance.targets if each.weight_pct]
     if len(targets) == 1:
         (target,) = targets
-        return [{"match": match, "route": {"cluster": target.cluster, **action}, **_build_revision(target), **metadata}]
-    weighted = {"clusters": [_build_weighted(target) for target in targets]}
-    return [{"match": match, "route": {"weighted_clusters": weighted, **action}, **metadata}]
-
-
-def _build_weighted(target: Target) -> Json:
-    return {"name": target.cluster, "weight": target.weight_pct, **_build_revision(target)}
-
-
-def _build_revision(target: Target) -> Json:
-    if not target.revision:
-        return {}
-    return {"response_headers_to_add": [build_header(names.REVISION_HEADER, target.revision)]}
+        return [{"match": match, "route": {"cluster": target.cluster, **action}, **identity}]
+    weighted = {"clusters": [{"name": each.cluster, "weight": each.weight_pct} for each in targets]}
+    return [{"match": match, "route": {"weighted_clusters": weighted, **action}, **identity}]
 
 
 def _find_refusal(entrance: Entrance) -> Refusal | None:
