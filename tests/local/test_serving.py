@@ -615,7 +615,11 @@ def test_deadlines_and_cancellation_reach_the_predictor(refusing, tmp_path):
 
 def test_a_predictor_that_is_away_is_a_503(tmp_path):
     (port,) = find_free_ports(1)
-    with serving(tmp_path, TRANSFORMER, "--predictor", f"127.0.0.1:{port}", role="transformer") as server:
+    flags = ("--predictor", f"127.0.0.1:{port}")
+    with serving(tmp_path, TRANSFORMER, *flags, role="transformer", wait=False) as server:
+        # Nobody is sent there before the predictor was reached once: in a cluster DNS may be later than its pods.
+        server.wait_for(lambda: "has not been reached yet" in server.get("/v2/health/ready").text)
+        assert server.get("/v2/health/live").status_code == 200
         answer = server.post("/predict", json={"rows": [[1, 2, 3, 4]]})
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"

@@ -1,5 +1,6 @@
 """A transformer's calls to its predictor, over gRPC. What the predictor refuses is refused with the same meaning."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -21,6 +22,8 @@ _PASSED_ON = {GRPC_STATUS[status]: status for status in (400, 429, 503, 504)} | 
 _VAGUE = ("UNAVAILABLE", "UNKNOWN")
 _BY_REASON = {"queue-full": 429, "timeout": 504, "instance-failed": 503}
 _LOOKUP_TIMEOUT_S = 2.0
+_UNREACHED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+_RETRY_S = 0.2
 _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -58,6 +61,18 @@ class PredictorClient:
             return decode_tensors(answer.outputs, answer.raw_output_contents)
         except BadRequest as error:
             raise ModelFault(f"the predictor's answer cannot be read: {error}") from error
+
+    async def wait_until_reached(self) -> None:
+        """Until the predictor is there. Whatever it answers, it does: only nobody's answer is none."""
+        while True:
+            try:
+                await self._stub.ServerReady(pb.ServerReadyRequest(), timeout=_LOOKUP_TIMEOUT_S)
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in _UNREACHED:
+                    return
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
 
     async def tensors(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The predictor's inputs and outputs; empty where it cannot say."""

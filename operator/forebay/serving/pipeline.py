@@ -23,6 +23,10 @@ class Pipeline(ABC):
         self.model = model
         self.inputs = model.script.inputs
         self.outputs = model.script.outputs
+        self.is_connected = True
+
+    async def connect(self) -> None:  # noqa: B027  (most have nobody behind them)
+        """Until whoever is behind it was reached."""
 
     @abstractmethod
     async def infer(self, inputs: Arrays, request: Request) -> Arrays:
@@ -98,6 +102,12 @@ class TransformerPipeline(Pipeline):
     def __init__(self, model: Model, client: PredictorClient) -> None:
         super().__init__(model)
         self._client = client
+        self.is_connected = False
+
+    async def connect(self) -> None:
+        """Until the predictor was reached once. From then on requests are the ones to tell whether it is there."""
+        await self._client.wait_until_reached()
+        self.is_connected = True
 
     async def infer(self, inputs: Arrays, request: Request) -> Arrays:
         """Tensors to preprocess, arrays from postprocess."""

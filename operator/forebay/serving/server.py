@@ -88,6 +88,9 @@ async def _load(service: Service, options: Options) -> bool:
         return False
     elapsed_s = time.perf_counter() - started
     LOAD_SECONDS.set(elapsed_s)
+    # Where it finds its predictor by DNS, that may take some seconds longer than the predictor itself: whoever is told
+    # that this server is ready sends requests at once.
+    await service.pipeline.connect()
     service.set_loaded()
     logger.info("'%s' is ready: loaded in %.2f s", options.name, elapsed_s)
     return True

@@ -31,15 +31,17 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Loaded, and not on the way out."""
-        return self.pipeline.model.is_loaded and not self.is_draining
+        """Loaded, with its predictor in reach if it has one, and not on the way out."""
+        return self.pipeline.model.is_loaded and self.pipeline.is_connected and not self.is_draining
 
     @property
     def unready_reason(self) -> str:
         """Why it is not ready, or an empty string."""
         if self.is_draining:
             return f"model '{self.name}' is shutting down"
-        return "" if self.pipeline.model.is_loaded else f"model '{self.name}' is still loading"
+        if not self.pipeline.model.is_loaded:
+            return f"model '{self.name}' is still loading"
+        return "" if self.pipeline.is_connected else f"the predictor of '{self.name}' has not been reached yet"
 
     def check_model(self, name: str, version: str = "") -> None:
         """ServingError (404) for another model than the one that is served, or another version than 1."""
@@ -69,7 +71,7 @@ class Service:
             REQUEST_SECONDS.labels(protocol).observe(time.perf_counter() - started)
 
     def set_loaded(self) -> None:
-        """Tell the metrics that load() is done."""
+        """Tell the metrics that it is ready."""
         READY.set(self.is_ready)
 
     async def drain(self, timeout_s: float) -> bool:
