@@ -13,7 +13,8 @@ from forebay.controller.logs import set_up_logs
 from forebay.controller.metrics import Metrics
 from forebay.controller.operate import operate
 from forebay.controller.server import serve
-from forebay.kube.client import Client, NoClusterError, load_configuration
+from forebay.kube.client import Client
+from forebay.kube.connection import Connection, NoClusterError, find_pod_connection
 from forebay.kube.lease import Election, Fence, LostLeaseError, lead
 from forebay.settings import Settings, SettingsError, read_settings
 
@@ -29,13 +30,20 @@ async def run(settings: Settings) -> None:
             loop.add_signal_handler(each, lambda: main and main.cancel())
 
     listen()
-    configuration = await load_configuration()
+    connection = find_pod_connection() or await _find_own_connection()
     fence, metrics = Fence(), Metrics()
     # Two processes of one pod's name, such as before and after a crash, are two candidates.
     identity = f"{settings.pod_name or socket.gethostname()}_{uuid4().hex[:8]}"
-    async with serve(metrics.registry, port=settings.port), Client(configuration) as client:
+    async with serve(metrics.registry, port=settings.port), Client(connection) as client:
         election = Election(client=client, fence=fence, namespace=settings.namespace, identity=identity)
-        await lead(election, lambda: operate(configuration, fence, metrics, settings, on_start=listen))
+        await lead(election, lambda: operate(connection, fence, metrics, settings, on_start=listen))
+
+
+async def _find_own_connection() -> Connection:
+    """Outside of a pod, as in tests: a person's kubeconfig."""
+    from forebay.kube.kubeconfig import load_login  # noqa: PLC0415  (it takes memory that a pod can save)
+
+    return (await load_login()).connection
 
 
 def main() -> int:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 import aiohttp
-from kubernetes.aio.client import Configuration
 
 from forebay.controller.handlers import follow_deployments
 from forebay.controller.metrics import Metrics
@@ -23,7 +22,8 @@ from forebay.controller.wakeups import Wakeups
 from forebay.controller.world import World
 from forebay.kube.apply import Applier
 from forebay.kube.children import Owner
-from forebay.kube.client import ApiError, Client, NoClusterError
+from forebay.kube.client import ApiError, Client
+from forebay.kube.connection import Connection, NoClusterError
 from forebay.kube.gateways import Gateways
 from forebay.kube.lease import Fence, LostLeaseError
 from forebay.kube.resources import CHILDREN, POD
@@ -40,14 +40,14 @@ _PASSING = (NoClusterError, ApiError, aiohttp.ClientError, TimeoutError)
 
 
 async def operate(
-    configuration: Configuration, fence: Fence, metrics: Metrics, settings: Settings, *, on_start: Callable[[], None]
+    connection: Connection, fence: Fence, metrics: Metrics, settings: Settings, *, on_start: Callable[[], None]
 ) -> None:
     """Look after all ModelDeployments until cancelled, or until the lead is lost (LostLeaseError)."""
     wakeups = Wakeups()
     world = World(wakeups.wake)
     metrics.watch_queue(lambda: len(wakeups))
     metrics.leader.set(1)
-    async with Client(configuration, before_write=fence.check, on_write=metrics.count_write) as client:
+    async with Client(connection, before_write=fence.check, on_write=metrics.count_write) as client:
         gateways = Gateways(client, namespace=settings.namespace, on_change=wakeups.wake)
         service_times = ServiceTimes(wake=wakeups.wake)
         reconciler = Reconciler(

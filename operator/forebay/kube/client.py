@@ -9,9 +9,8 @@ from typing import Any, NamedTuple, Self
 
 import aiohttp
 import orjson
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.client.rest import RESTClientObject
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from forebay.kube.connection import Connection, NoClusterError
 
 Json = dict[str, Any]
 
@@ -34,10 +33,6 @@ class ApiError(Exception):
         self.reason = reason
 
 
-class NoClusterError(Exception):
-    """There is no apiserver to talk to, or it doesn't answer."""
-
-
 class Answer(NamedTuple):
     """An answer: its HTTP status, and its object."""
 
@@ -46,25 +41,25 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """A connection to one apiserver. `before_write` is called before each write, and may raise to prevent it.
+    """Requests to one apiserver. `before_write` is called before each write, and may raise to prevent it.
 
     `retries` are for an apiserver that is busy for the moment; without them that is an ApiError, too.
     """
 
     def __init__(
         self,
-        configuration: Configuration,
+        connection: Connection,
         *,
         before_write: Callable[[], None] = lambda: None,
         on_write: Callable[[str, str], None] = lambda _kind, _verb: None,
         retries: int = 0,
     ) -> None:
-        self.url = configuration.host.rstrip("/")
-        self._configuration = configuration
+        self.url = connection.url.rstrip("/")
+        self._connection = connection
         self._before_write = before_write
         self.on_write = on_write
         self._retries = retries
-        connector = aiohttp.TCPConnector(ssl=RESTClientObject(configuration).ssl_context, limit=64)
+        connector = aiohttp.TCPConnector(ssl=connection.ssl, limit=64)
         self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, trust_env=True)
 
     async def __aenter__(self) -> Self:
@@ -171,12 +166,7 @@ class Client:
         return Answer(response.status, orjson.loads(text))
 
     async def _headers(self) -> dict[str, str]:
-        headers = {"Accept": _JSON}
-        settings: Any = await self._configuration.auth_settings()
-        for setting in settings.values():
-            if setting["in"] == "header" and setting["value"]:
-                headers[setting["key"]] = setting["value"]
-        return headers
+        return {"Accept": _JSON, **await self._connection.headers()}
 
 
 def _error(status: int, text: str | bytes) -> ApiError:
@@ -185,24 +175,3 @@ def _error(status: int, text: str | bytes) -> ApiError:
         return ApiError(status, str(found.get("reason", "")), str(found.get("message", "")) or f"HTTP {status}")
     except (ValueError, AttributeError):
         return ApiError(status, "", f"HTTP {status}: {text[:200]!r}")
-
-
-async def load_configuration(*, context: str | None = None, kubeconfig: str | None = None) -> Configuration:
-    """Where the apiserver is, and who we are there: the pod's own account, or the kubeconfig of a person."""
-    configuration = Configuration()
-    if context is None and kubeconfig is None:
-        try:
-            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except ConfigException:
-            pass
-        else:
-            return configuration
-    try:
-        await load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=kubeconfig, context=context, client_configuration=configuration
-        )
-    except (ConfigException, OSError) as error:
-        raise NoClusterError(
-            f"no cluster to talk to: {error}. Is $KUBECONFIG right? kubectl config get-contexts"
-        ) from None
-    return configuration

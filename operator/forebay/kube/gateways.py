@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 
 from forebay.kube.children import Owner
-from forebay.kube.client import ApiError, Client, NoClusterError
+from forebay.kube.client import ApiError, Client
+from forebay.kube.connection import NoClusterError
 from forebay.kube.resources import POD
 from forebay.rollout.state import GatewayState
 

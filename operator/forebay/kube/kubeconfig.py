@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config import ConfigException, load_kube_config
 from kubernetes.aio.config.kube_config import list_kube_config_contexts
 
-from forebay.kube.client import NoClusterError
-
-_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+from forebay.kube.connection import ACCOUNT, Connection, NoClusterError, find_pod_connection
 
 
 class Login(NamedTuple):
     """A way into a cluster. `namespace` is that of the context, `context` its name."""
 
-    configuration: Configuration
+    connection: Connection
     namespace: str
     context: str
 
@@ -36,15 +35,14 @@ def find_kubeconfig(given: str | None = None) -> str | None:
 async def load_login(*, context: str | None = None, kubeconfig: str | None = None) -> Login:
     """Find the cluster. Raises NoClusterError with what to do."""
     file = find_kubeconfig(kubeconfig)
-    configuration = Configuration()
-    if file is None and context is None and (namespace := _find_pod_namespace()):
-        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        return Login(configuration, namespace, "in-cluster")
+    if file is None and context is None and (connection := find_pod_connection()):
+        return Login(connection, (ACCOUNT / "namespace").read_text().strip(), "in-cluster")
     if file is None:
         raise NoClusterError(
             "no cluster is known: there is no ~/.kube/config, and $KUBECONFIG names no file. Get one from your "
             "cluster, or try on this machine: forebay serve FILE.yaml"
         )
+    configuration = Configuration()
     try:
         loader: Any = await load_kube_config(  # type: ignore[no-untyped-call]
             config_file=file, context=context, client_configuration=configuration, persist_config=False
@@ -52,11 +50,15 @@ async def load_login(*, context: str | None = None, kubeconfig: str | None = Non
     except (ConfigException, OSError, KeyError, TypeError) as error:
         raise NoClusterError(_explain(file, context, error)) from None
     active = loader.current_context
-    return Login(configuration, active["context"].get("namespace") or "default", active["name"])
+    return Login(_build_connection(configuration), active["context"].get("namespace") or "default", active["name"])
 
 
-def _find_pod_namespace() -> str:
-    return _POD_NAMESPACE.read_text().strip() if _POD_NAMESPACE.exists() else ""
+def _build_connection(configuration: Configuration) -> Connection:
+    async def build_headers() -> dict[str, str]:
+        settings: Any = await configuration.auth_settings()
+        return {each["key"]: each["value"] for each in settings.values() if each["in"] == "header" and each["value"]}
+
+    return Connection(configuration.host, RESTClientObject(configuration).ssl_context, build_headers)
 
 
 def _explain(file: str, context: str | None, error: Exception) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 
 import aiohttp
 
-from forebay.kube.client import ApiError, Client, NoClusterError
+from forebay.kube.client import ApiError, Client
+from forebay.kube.connection import NoClusterError
 from forebay.kube.resources import LEASE
 
 Json = dict[str, Any]

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import aiohttp
 import orjson
 
-from forebay.kube.client import ApiError, Client, NoClusterError
+from forebay.kube.client import ApiError, Client
+from forebay.kube.connection import NoClusterError
 from forebay.kube.resources import Resource
 
 Json = dict[str, Any]
