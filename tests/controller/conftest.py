@@ -1,0 +1,63 @@
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from tests.api.apiserver import ControlPlane
+from tests.controller.gateways import Gateway
+from tests.controller.site import Cluster, Nodes, Operator
+from tests.gateway.site import find_own_address
+
+SYSTEM = "forebay-system"
+_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """An apiserver, the CRDs, and a gateway."""
+    with ControlPlane(tmp_path_factory.mktemp("plane")) as plane:
+        plane.install_crds()
+        cluster = Cluster(plane)
+        cluster.make_namespace(SYSTEM)
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def gateway(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway of real Envoy and pilot."""
+    folder = tmp_path_factory.mktemp("gateway")
+    with Gateway(cluster, folder, namespace=SYSTEM, name="gateway-0", address="127.90.90.1") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def nodes(cluster: Cluster) -> Iterator[Nodes]:
+    """What makes instances ready."""
+    with Nodes(cluster.plane, address=find_own_address()) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def operator(
+    cluster: Cluster, gateway: Gateway, nodes: Nodes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Operator]:
+    """An operator for all namespaces."""
+    with Operator(tmp_path_factory.mktemp("operator"), cluster.plane.kubeconfig, namespace=SYSTEM) as made:
+        yield made.wait_leading()
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, operator: Operator) -> Iterator[str]:
+    """A namespace of the test's own; its ModelDeployments are gone afterwards."""
+    name = cluster.make_namespace(f"test-{next(_numbers)}")
+    yield name
+    for each in cluster.client.get(f"/apis/forebay.dev/v1alpha1/namespaces/{name}/modeldeployments").json()["items"]:
+        cluster.drop(name, each["metadata"]["name"])
+
+
+@pytest.fixture(scope="session")
+def crash_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Another apiserver, for operators of single namespaces, and with no gateway."""
+    with ControlPlane(tmp_path_factory.mktemp("crash-plane")) as plane:
+        plane.install_crds()
+        yield Cluster(plane)
