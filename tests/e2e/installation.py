@@ -75,10 +75,18 @@ def find_gateway(kubectl: Kubectl) -> str:
 
 
 def read_routes(kubectl: Kubectl) -> list[dict[str, Any]]:
-    """What each pilot says that its Envoy routes."""
+    """What each pilot says that its Envoy routes, by NAMESPACE/NAME; nothing while it is away."""
     addresses = [pod["status"]["podIP"] for pod in list_pods(kubectl, "gateway")]
-    answers = [httpx.get(f"http://{each}:9090/routes", trust_env=False, timeout=5) for each in addresses]
-    return [answer.raise_for_status().json() for answer in answers]
+    return [ask_pilot(each) for each in addresses]
+
+
+def ask_pilot(address: str) -> dict[str, Any]:
+    try:
+        answer = httpx.get(f"http://{address}:9090/routes", trust_env=False, timeout=5)
+    except httpx.TransportError:
+        return {}
+    found: dict[str, Any] = answer.raise_for_status().json()["routes"]
+    return found
 
 
 def describe_system(kubectl: Kubectl) -> str:
