@@ -1,6 +1,6 @@
 """Operators that begin at once: forked from a process that has imported all they need, which takes two seconds.
 
-    python -m tests.controller.nursery        (a line of JSON in: log, environment; a line out: pid)
+python -m tests.controller.nursery        (a line of JSON in: log, environment; a line out: pid)
 """
 
 import gc

@@ -31,7 +31,9 @@ def find_owned(child: Json) -> list[Path]:
 
 
 def walk(fields: Json, found: Any, at: Path) -> Iterator[Path]:
-    below = {name: each for name, each in fields.items() if name != "."}
+    """What tells an item of a list from the others is left out: to change it is to take the item and add another."""
+    keys = find_keys(found, at)
+    below = {name: each for name, each in fields.items() if name != "." and name not in keys}
     if not below:
         yield at
     for name, each in below.items():
@@ -41,6 +43,16 @@ def walk(fields: Json, found: Any, at: Path) -> Iterator[Path]:
             keys = json.loads(name[2:])
             step = next(i for i, item in enumerate(found) if keys.items() <= item.items())
         yield from walk(each, found[step], (*at, step))
+
+
+def find_keys(found: Any, at: Path) -> tuple[str, ...]:
+    if not at or not isinstance(at[-1], int):
+        return ()
+    return (
+        ("f:port", "f:protocol")
+        if at[-2] == "ports" and "port" in found
+        else ("f:name", "f:mountPath", "f:containerPort", "f:uid")
+    )
 
 
 def change(value: Any) -> Any:
@@ -102,7 +114,7 @@ def check_child(cluster: Cluster, child: Json) -> list[str]:
             if made is None:
                 continue
             done += 1
-            deadline_s = time.monotonic() + 2
+            deadline_s = time.monotonic() + 4
             while True:
                 found = normalize(cluster.find(metadata["namespace"], child["kind"], metadata["name"]))
                 if {name: value for name, value in found.items() if name in wanted} == wanted:

@@ -27,6 +27,21 @@ _KEYS = {
 }
 # Objects to which nobody may add: a selector with one label more finds other pods.
 _WHOLE = frozenset({"labelSelector", "namespaceSelector", "nodeSelector", "podSelector", "selector"})
+# Fields that the apiserver leaves out where they are false or 0. Elsewhere to say nothing is another thing: pods get the
+# account's token unless it is said to be false.
+_LEFT_OUT = frozenset(
+    {
+        "hostIPC",
+        "hostNetwork",
+        "hostPID",
+        "initialDelaySeconds",
+        "minReadySeconds",
+        "readOnly",
+        "stdin",
+        "stdinOnce",
+        "tty",
+    }
+)
 _SUFFIXES = {
     "": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10**3),
     "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15), "E": Decimal(10**18),
@@ -55,7 +70,7 @@ def _matches(wanted: Any, found: Any, place: _Place) -> bool:
     if _is_nothing(wanted):
         return _is_nothing(found) or (isinstance(found, Mapping | list) and not _is_whole(found, place))
     if found is None:
-        return wanted is False or wanted == 0  # which the apiserver leaves out of some objects
+        return place.name in _LEFT_OUT and (wanted is False or wanted == 0)
     if isinstance(wanted, Mapping):
         return isinstance(found, Mapping) and _has_fields(wanted, found, place)
     if isinstance(wanted, list):

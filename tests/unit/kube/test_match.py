@@ -11,7 +11,7 @@ SAME = [
     ({"cpu": "1e3m"}, {"cpu": "1"}),
     ({"a": {}}, {}),
     ({"a": []}, {"a": None}),
-    ({"a": False, "b": 0}, {}),
+    ({"hostNetwork": False, "initialDelaySeconds": 0}, {}),
     ({"env": [{"name": "x", "v": 1}]}, {"env": [{"name": "theirs"}, {"name": "x", "v": 1, "more": 2}]}),
     ({"ports": [{"containerPort": 1}]}, {"ports": [{"containerPort": 1, "protocol": "TCP"}]}),
     ({"ports": [{"port": 1}]}, {"ports": [{"port": 1, "protocol": "TCP"}, {"port": 2}]}),
@@ -46,6 +46,8 @@ OTHER = [
     ({"a": ""}, {"a": "b"}),
     ({"a": True}, {"a": False}),
     ({"a": True}, {}),
+    ({"automountServiceAccountToken": False}, {}),
+    ({"maxUnavailable": 0}, {}),
     ({"port": "http"}, {"port": "grpc"}),
     ({"text": "1"}, {"text": "one"}),
 ]
