@@ -18,7 +18,6 @@ OPERATOR = {
     "modeldeployments": READ,
     "modeldeployments/status": {"patch", "update"},
     **{child: READ | {"create", "patch", "delete"} for child in CHILDREN},
-    "endpointslices": READ,
     "pods": READ,
     "pods/log": {"get"},
     "events": {"create", "patch"},

@@ -54,8 +54,9 @@ def test_render_prints_documents_with_the_script_inline(folder):
     done = forebay("render", str(folder / "good.yaml"))
     assert (done.returncode, done.stderr) == (0, "")
     objects = list(safe_load_all(done.stdout))
-    assert [each["kind"] for each in objects] == ["ConfigMap", "ConfigMap", "Service", "Deployment"]
-    assert objects[1]["data"]["script.py"] == SCRIPT
+    children = ["ServiceAccount", "Service", "ConfigMap", "ConfigMap", "NetworkPolicy", "PodDisruptionBudget"]
+    assert [each["kind"] for each in objects] == [*children, "Service", "Deployment"]
+    assert objects[3]["data"]["script.py"] == SCRIPT
 
 
 def test_a_manifest_from_standard_input_looks_beside_the_working_folder(folder):

@@ -77,14 +77,12 @@ async def operate(
 
 
 def _build_watches(client: Client, world: World, settings: Settings) -> list[Watch]:
-    watches = []
+    watches: list[Watch] = []
     for namespace in settings.namespaces or ("",):
         scope = Scope(namespace=namespace, selector=_OURS)
-        for resource in CHILDREN:
-            on_list, on_change = world.follow_children(resource, namespace=namespace)
-            watches.append(Watch(client, resource, scope, on_list=on_list, on_change=on_change))
-        on_list, on_change = world.follow_pods(namespace=namespace)
-        watches.append(Watch(client, POD, scope, on_list=on_list, on_change=on_change))
+        followers = {resource: world.follow_children(resource, namespace=namespace) for resource in CHILDREN}
+        followers[POD] = world.follow_pods(namespace=namespace)
+        watches += [Watch(client, resource, scope, follower) for resource, follower in followers.items()]
     return watches
 
 

@@ -7,7 +7,7 @@ from forebay.kube.children import Children, Id, Owner
 from forebay.kube.packing import pack, unpack
 from forebay.kube.pods import Pods
 from forebay.kube.resources import Resource
-from forebay.kube.watch import OnChange, OnList
+from forebay.kube.watch import Follower
 
 Json = dict[str, Any]
 
@@ -49,44 +49,41 @@ class World:
         if found is not None and found["metadata"]["uid"] == uid:
             del self._deployments[owner]
 
-    def follow_children(self, resource: Resource, *, namespace: str) -> tuple[OnList, OnChange]:
-        """What to call with the children of a kind, in a namespace or (empty) in all."""
+    def follow_children(self, resource: Resource, *, namespace: str) -> Follower:
+        """Who hears of the children of a kind, in a namespace or (empty) in all."""
 
         def on_list(bodies: Sequence[Json]) -> None:
             owned = [(owner, body) for body in bodies if (owner := owner_of(body))]
             self._wake_all(self.children.replace(resource.kind, owned, namespace=namespace))
 
-        def on_change(change: str, body: Json) -> None:
+        def on_change(there: bool, body: Json) -> None:
             owner, metadata = owner_of(body), body["metadata"]
             key = Id(resource.kind, metadata["name"])
             self._wake_all({self.children.release(metadata["namespace"], key, owner=owner)})
             if owner is None:
                 return
-            if change == "DELETED":
-                changed = self.children.drop(owner, key, uid=metadata["uid"])
-            else:
-                changed = self.children.put(owner, body)
+            children = self.children
+            changed = children.put(owner, body) if there else children.drop(owner, key, uid=metadata["uid"])
             self._wake_all({owner} if changed else ())
 
-        return on_list, on_change
+        return Follower(on_list, on_change)
 
-    def follow_pods(self, *, namespace: str) -> tuple[OnList, OnChange]:
-        """What to call with the pods, in a namespace or (empty) in all."""
+    def follow_pods(self, *, namespace: str) -> Follower:
+        """Who hears of the pods, in a namespace or (empty) in all."""
 
         def on_list(bodies: Sequence[Json]) -> None:
             owned = [(owner, body) for body in bodies if (owner := owner_of(body))]
             self._wake_all(self.pods.replace(owned, namespace=namespace))
 
-        def on_change(change: str, body: Json) -> None:
+        def on_change(there: bool, body: Json) -> None:
             owner, metadata = owner_of(body), body["metadata"]
             self._wake_all({self.pods.release(metadata["namespace"], metadata["name"], owner=owner)})
             if owner is None:
                 return
-            gone = change == "DELETED"
-            changed = self.pods.drop(owner, metadata["name"]) if gone else self.pods.put(owner, body)
+            changed = self.pods.put(owner, body) if there else self.pods.drop(owner, metadata["name"])
             self._wake_all({owner} if changed else ())
 
-        return on_list, on_change
+        return Follower(on_list, on_change)
 
     def _wake_all(self, owners: Iterable[Owner | None]) -> None:
         for owner in owners:

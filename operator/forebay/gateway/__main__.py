@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import signal
+import sys
 
 from forebay.gateway.admin import EnvoyAdmin
-from forebay.gateway.apiserver import find_api_server
-from forebay.gateway.logs import set_up_logs
 from forebay.gateway.pilot import Pilot
 from forebay.gateway.settings import PilotSettings, read_settings
+from forebay.kube.client import Client
+from forebay.kube.connection import find_pod_connection
+from forebay.logs import set_up_logs
 
 _log = logging.getLogger("forebay.gateway")
 
@@ -18,15 +20,18 @@ async def serve(settings: PilotSettings) -> None:
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    async with find_api_server(settings.account) as api, EnvoyAdmin(settings.admin_socket) as admin:
-        await Pilot(api, admin, settings).run(stop)
+    connection = find_pod_connection(settings.account)
+    if connection is None:
+        sys.exit("error: the pilot runs in a pod of a cluster, by its ServiceAccount: there is none")
+    async with Client(connection) as client, EnvoyAdmin(settings.admin_socket) as admin:
+        await Pilot(client, admin, settings).run(stop)
     _log.info("stopped")
 
 
 def main() -> None:
     """Entry point."""
     settings = read_settings()
-    set_up_logs(settings)
+    set_up_logs(form=settings.log_format, level=settings.log_level)
     asyncio.run(serve(settings))
 
 

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterable
 
 from aiohttp import web
 
 from forebay.gateway.admin import EnvoyAdmin
-from forebay.gateway.apiserver import ApiServer
 from forebay.gateway.drain import drain_envoy
 from forebay.gateway.keys import ApiKeys
 from forebay.gateway.meter import Meter
@@ -18,8 +18,9 @@ from forebay.gateway.server import DiscoveryServer
 from forebay.gateway.settings import PilotSettings
 from forebay.gateway.sources import Sources
 from forebay.gateway.state import Key, State
-from forebay.gateway.watch import watch
 from forebay.gateway.web import build_app
+from forebay.kube.client import Client
+from forebay.kube.watch import Watch
 
 # Changes that come together are sent together.
 _TOGETHER_S = 0.002
@@ -30,18 +31,17 @@ _log = logging.getLogger(__name__)
 class Pilot:
     """One process, beside one Envoy."""
 
-    def __init__(self, api: ApiServer, admin: EnvoyAdmin, settings: PilotSettings) -> None:
-        self._api = api
+    def __init__(self, client: Client, admin: EnvoyAdmin, settings: PilotSettings) -> None:
+        self._client = client
         self._admin = admin
         self._settings = settings
         self._state = State(data_port=settings.data_port)
         self._server = DiscoveryServer(admin=admin, find_snapshot=lambda: self._state.snapshot)
         self._secrets = SecretReader(
-            api, find_wanted=self._find_secrets, find_known=self._state.keys.get, on_read=self._take_keys
+            client, find_wanted=self._find_secrets, find_known=self._state.keys.get, on_read=self._take_keys
         )
         self._meter = Meter(self._state, self._server, admin)
         self._changed = asyncio.Event()
-        self._complete = asyncio.Event()
         self._ready = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -64,19 +64,22 @@ class Pilot:
     async def _work(self, stop: asyncio.Event) -> None:
         sources = Sources(
             self._state, put_deployment=self._put_deployment, changed=self._changed.set,
-            failed=self._meter.count_failure, complete=self._complete.set,
+            failed=self._meter.count_failure,
         )  # fmt: skip
+        watches = [*sources.build(self._client, self._settings)]
+        own = sources.build_own(self._client, self._settings)
         async with asyncio.TaskGroup() as tasks:
-            work = [tasks.create_task(watch(self._api, source)) for source in sources.build(self._settings)]
-            work.append(tasks.create_task(self._publish()))
+            work = [tasks.create_task(watch.run()) for watch in (*watches, own)]
+            work.append(tasks.create_task(self._publish(watches)))
             await stop.wait()
             await drain_envoy(self._admin)
             for task in work:
                 task.cancel()
 
-    async def _publish(self) -> None:
+    async def _publish(self, watches: Iterable[Watch]) -> None:
         """Send what has changed, once all is known."""
-        await self._complete.wait()
+        for watch in watches:
+            await watch.synced.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SECRETS_S):
                 await self._secrets.read(set(self._find_secrets()))

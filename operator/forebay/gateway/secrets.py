@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 
 import aiohttp
 
-from forebay.gateway.apiserver import ApiServer
 from forebay.gateway.keys import ApiKeys, describe_unread, parse_api_keys
+from forebay.kube.client import ApiError, Client
+from forebay.kube.connection import NoClusterError
+from forebay.kube.resources import SECRET
 
 Key = tuple[str, str]
 _EVERY_S = 10.0
@@ -21,13 +23,13 @@ class SecretReader:
 
     def __init__(
         self,
-        api: ApiServer,
+        client: Client,
         *,
         find_wanted: Callable[[], Iterable[Key]],
         find_known: Callable[[Key], ApiKeys | None],
         on_read: Callable[[Key, ApiKeys], None],
     ) -> None:
-        self._api = api
+        self._client = client
         self._find_wanted = find_wanted
         self._find_known = find_known
         self._on_read = on_read
@@ -74,13 +76,13 @@ class SecretReader:
 
     async def _get(self, secret: Key, known: ApiKeys | None) -> ApiKeys:
         namespace, name = secret
-        path = f"/api/v1/namespaces/{namespace}/secrets/{name}"
         try:
-            async with self._api.get(path, {}, total_s=_GET_S) as answer:
-                if answer.status == 200:
-                    return parse_api_keys(namespace, name, (await answer.json()).get("data") or {})
-                status = answer.status
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            async with asyncio.timeout(_GET_S):
+                found = await self._client.read(SECRET.path(namespace=namespace, name=name))
+            return parse_api_keys(namespace, name, found.get("data") or {})
+        except ApiError as error:
+            status = error.status
+        except (NoClusterError, aiohttp.ClientError, TimeoutError, OSError, ValueError):
             status = 0
         # Who has a key must not be locked out because the apiserver is away.
         if known is not None and known.keys and status not in (403, 404):

@@ -1,77 +1,83 @@
 """What the pilot watches at the apiserver."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from forebay.gateway.objects import SERVICE_LABEL, Deployment, Raw, Slice, read_deployment, read_slice
 from forebay.gateway.settings import PilotSettings
 from forebay.gateway.state import Key, State
-from forebay.gateway.watch import Source
+from forebay.kube.client import Client
+from forebay.kube.resources import ENDPOINT_SLICE, MODEL_DEPLOYMENT
+from forebay.kube.watch import Follower, Scope, Watch
 from forebay.plan.envoy_counts import LOCAL_CLUSTER
 
 _OURS = "app.kubernetes.io/managed-by=forebay"
+# An object by its key, or nothing where it is gone.
+Change = Callable[[Any, Any], None]
 
 
 class Sources:
     """The sources of a state. `changed` is told of each change, `failed` of each watch that breaks."""
 
     def __init__(
-        self, state: State, *, put_deployment: Callable[[Deployment], None], changed: Callable[[], None],
-        failed: Callable[[], None], complete: Callable[[], None],
-    ) -> None:  # fmt: skip
+        self,
+        state: State,
+        *,
+        put_deployment: Callable[[Deployment], None],
+        changed: Callable[[], None],
+        failed: Callable[[], None],
+    ) -> None:
         self._state = state
         self._put = put_deployment
         self._changed = changed
         self._failed = failed
-        self._complete = complete
-        self._missing: set[str] = set()
 
-    def build(self, settings: PilotSettings) -> Iterator[Source]:
-        """All sources."""
+    def build(self, client: Client, settings: PilotSettings) -> Iterator[Watch]:
+        """What all routes need."""
         for namespace in settings.watched or ("",):
-            within = f"namespaces/{namespace}/" if namespace else ""
-            yield self._build_deployments(f"/apis/forebay.dev/v1alpha1/{within}modeldeployments")
-            yield self._build_slices(f"/apis/discovery.k8s.io/v1/{within}endpointslices", _OURS, _read_slice)
-        # The gateway's own pods, among which rate limits are divided. There are routes without them, too.
-        own = f"/apis/discovery.k8s.io/v1/namespaces/{settings.namespace}/endpointslices"
-        source = self._build_slices(own, f"{SERVICE_LABEL}={settings.gateway_service}", _read_own_slice)
-        self._missing.discard(source.path + source.selector)
-        yield source
+            deployments = self._build_follower(_read_deployment, self._take_deployment)
+            yield Watch(client, MODEL_DEPLOYMENT, Scope(namespace), deployments)
+            slices = self._build_follower(_read_slice, self._take_slice)
+            yield Watch(client, ENDPOINT_SLICE, Scope(namespace, _OURS), slices)
 
-    def _build_deployments(self, path: str) -> Source:
-        def put(_: str, found: Deployment) -> None:
-            self._put(found)
-            self._changed()
+    def build_own(self, client: Client, settings: PilotSettings) -> Watch:
+        """The gateway's own pods, among which rate limits are divided. There are routes without them, too."""
+        scope = Scope(settings.namespace, f"{SERVICE_LABEL}={settings.gateway_service}")
+        return Watch(client, ENDPOINT_SLICE, scope, self._build_follower(_read_own_slice, self._take_slice))
 
-        def drop(route: str) -> None:
+    def _build_follower(self, read: Callable[[Raw], tuple[Hashable, Any]], take: Change) -> Follower:
+        known: set[Hashable] = set()
+
+        def hear_all(found: Sequence[tuple[Hashable, Any]]) -> None:
+            listed = dict(found)
+            for key in known - listed.keys():
+                take(key, None)
+            for key, each in listed.items():
+                take(key, each)
+            known.clear()
+            known.update(listed)
+
+        def hear(there: bool, found: tuple[Hashable, Any]) -> None:
+            key, each = found
+            (known.add if there else known.discard)(key)
+            take(key, each if there else None)
+
+        return Follower(hear_all, hear, self._failed, read)
+
+    def _take_deployment(self, route: str, found: Deployment | None) -> None:
+        if found is None:
             self._state.drop_deployment(route)
-            self._changed()
+        else:
+            self._put(found)
+        self._changed()
 
-        self._missing.add(path)
-        return Source(
-            path=path, selector="", read=_read_deployment, put=put, drop=drop,
-            listed=lambda: self._list(path), failed=self._failed,
-        )  # fmt: skip
-
-    def _build_slices(self, path: str, selector: str, read: Callable[[Raw], tuple[Key, Slice]]) -> Source:
-        def put(key: Key, found: Slice) -> None:
-            self._state.put_slice(key, found)
-            self._changed()
-
-        def drop(key: Key) -> None:
+    def _take_slice(self, key: Key, found: Slice | None) -> None:
+        if found is None:
             self._state.drop_slice(key)
-            self._changed()
-
-        self._missing.add(path + selector)
-        return Source(
-            path=path, selector=selector, read=read, put=put, drop=drop,
-            listed=lambda: self._list(path + selector), failed=self._failed,
-        )  # fmt: skip
-
-    def _list(self, name: str) -> None:
-        self._missing.discard(name)
-        if not self._missing:
-            self._complete()
+        else:
+            self._state.put_slice(key, found)
+        self._changed()
 
 
 def _read_deployment(raw: Raw) -> tuple[str, Deployment]:

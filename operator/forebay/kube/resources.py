@@ -37,6 +37,8 @@ DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments")
 AUTOSCALER = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 POD = Resource("v1", "Pod", "pods")
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
+SECRET = Resource("v1", "Secret", "secrets")
+ENDPOINT_SLICE = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 EVENT = Resource("v1", "Event", "events")
 
 # All kinds of children, in the order in which they go: who serves before what it serves with.

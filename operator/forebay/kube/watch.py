@@ -14,15 +14,12 @@ from forebay.kube.connection import NoClusterError
 from forebay.kube.resources import Resource
 
 Json = dict[str, Any]
-# Hears the whole list: at the beginning, and whenever changes were missed.
-OnList = Callable[[Sequence[Json]], None]
-# Hears of one change: ADDED, MODIFIED or DELETED, and the object.
-OnChange = Callable[[str, Json], None]
 
 _log = logging.getLogger(__name__)
 _PAGE = "500"
 _WATCH_S = 290
-_SILENCE_S = 30
+# The apiserver says where it stands about once a minute.
+_SILENCE_S = 90
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
 _GONE = 410
@@ -30,6 +27,24 @@ _GONE = 410
 
 class _GoneError(Exception):
     """The apiserver no longer knows the changes since the version that was seen last."""
+
+
+def _keep(body: Json) -> Json:
+    return body
+
+
+class Follower(NamedTuple):
+    """Who hears of a kind's objects.
+
+    `listed` hears of all of them: at the beginning, and whenever changes were missed. `changed` hears of one: whether
+    it is there, and the object. `failed` hears each time that the apiserver couldn't be asked. `read` is what is taken
+    of an object, so that a long list is never in memory whole.
+    """
+
+    listed: Callable[[Sequence[Any]], None]
+    changed: Callable[[bool, Any], None]
+    failed: Callable[[], None] = lambda: None
+    read: Callable[[Json], Any] = _keep
 
 
 class Scope(NamedTuple):
@@ -47,17 +62,14 @@ class Watch:
         client: Client,
         resource: Resource,
         scope: Scope,
-        *,
-        on_list: OnList,
-        on_change: OnChange,
+        follower: Follower,
     ) -> None:
         self.synced = asyncio.Event()
         self._client = client
         self._resource = resource
         self._path = resource.path(namespace=scope.namespace)
         self._params = {"labelSelector": scope.selector} if scope.selector else {}
-        self._on_list = on_list
-        self._on_change = on_change
+        self._follower = follower
         self._version = ""
 
     async def run(self) -> None:
@@ -73,28 +85,29 @@ class Watch:
             except _GoneError:
                 self._version = ""
             except (ApiError, NoClusterError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+                self._follower.failed()
+                if isinstance(error, ApiError):  # it won't go on from there
+                    self._version = ""
                 _log.warning("watching %s: %s", self._resource.plural, error or type(error).__name__)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  (to spread, not to hide)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def _list(self) -> None:
-        items: list[Json] = []
+        items: list[Any] = []
         params = {"limit": _PAGE, **self._params}
         while True:
             page = await self._client.read(self._path, **params)
-            items += [self._typed(item) for item in page["items"]]
+            items += [self._follower.read(self._typed(item)) for item in page["items"]]
             more = page["metadata"].get("continue")
             if not more:
                 break
             params["continue"] = more
-        self._on_list(items)
+        self._follower.listed(items)
         self._version = page["metadata"]["resourceVersion"]
 
     async def _follow(self) -> None:
         params = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_S), **self._params}
-        lines = self._client.stream(
-            self._path, silence_s=_WATCH_S + _SILENCE_S, resourceVersion=self._version, **params
-        )
+        lines = self._client.stream(self._path, silence_s=_SILENCE_S, resourceVersion=self._version, **params)
         async for line in lines:
             event = orjson.loads(line)
             body = event["object"]
@@ -102,9 +115,9 @@ class Watch:
                 if body.get("code") == _GONE:
                     raise _GoneError
                 raise ApiError(body.get("code", 0), body.get("reason", ""), body.get("message", "the watch failed"))
-            self._version = body["metadata"]["resourceVersion"]
             if event["type"] != "BOOKMARK":
-                self._on_change(event["type"], self._typed(body))
+                self._follower.changed(event["type"] != "DELETED", self._follower.read(self._typed(body)))
+            self._version = body["metadata"]["resourceVersion"]
 
     def _typed(self, body: Json) -> Json:
         """Items of lists come without their type."""

@@ -28,6 +28,8 @@ from forebay.plan.resolve import Server, Workload
 from forebay.plan.units import format_envoy_duration
 
 _CONTROL_TIMEOUT = "5s"
+# What Forebay says with these a model server may not: the gateway counts the one and heeds the other.
+_OWN_HEADERS = {"response_headers_to_remove": [names.REASON_HEADER, names.RETRY_HEADER]}
 _MODEL = "/v2/models/[^/]+(/versions/[^/]+)?"
 # What clients may ask for. Triton's repository, shared memory, trace and log endpoints are not here: they are its
 # attack surface (CVE-2025-23310, -23316, -23317, -23319, -23320, -23334).
@@ -110,8 +112,8 @@ def _build_front(workload: Workload) -> Json:
         *(_build_route(path, names.QUEUE_CLUSTER, timeout) for path in [*infer, f"{_GRPC}ModelInfer"]),
         *(_build_stream_route(path, timeout) for path in _STREAM),
         _build_unbuffered(_build_stream_route(f"{_GRPC}ModelStreamInfer", timeout)),
-        *(_build_route(path, names.CONTROL_HTTP_CLUSTER, _CONTROL_TIMEOUT) for path in control),
-        *(_build_route(path, names.CONTROL_GRPC_CLUSTER, _CONTROL_TIMEOUT) for path in _GRPC_CONTROL),
+        *(_build_control_route(path, names.CONTROL_HTTP_CLUSTER) for path in control),
+        *(_build_control_route(path, names.CONTROL_GRPC_CLUSTER) for path in _GRPC_CONTROL),
         {"match": {"prefix": "/"}, **build_refusal(404, reason="path-not-served", message=_NOT_SERVED)},
     ]
     buffer = build_any("extensions.filters.http.buffer.v3.Buffer", max_request_bytes=MAX_BODY_BYTES)
@@ -125,6 +127,10 @@ def _build_front(workload: Workload) -> Json:
 
 def _build_route(path: str, cluster: str, timeout: str) -> Json:
     return {"match": {"safe_regex": {"regex": path}}, "route": {"cluster": cluster, "timeout": timeout}}
+
+
+def _build_control_route(path: str, cluster: str) -> Json:
+    return {**_build_route(path, cluster, _CONTROL_TIMEOUT), **_OWN_HEADERS}
 
 
 def _build_stream_route(path: str, timeout: str) -> Json:
@@ -145,7 +151,9 @@ def _build_work() -> Json:
         {"match": {"prefix": "/"}, "route": {"cluster": names.MODEL_HTTP_CLUSTER, "timeout": "0s"}},
     ]
     return build_connection_manager(
-        "work", virtual_hosts=[{"name": "work", "domains": ["*"], "routes": routes}], replies=build_mappers()
+        "work",
+        virtual_hosts=[{"name": "work", "domains": ["*"], "routes": routes, **_OWN_HEADERS}],
+        replies=build_mappers(),
     )
 
 

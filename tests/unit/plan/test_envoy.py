@@ -202,3 +202,13 @@ def test_the_gateway_takes_any_path_only_when_it_has_one_route():
         return sum("route" in each for each in fallback)
 
     assert (catch_alls("a"), catch_alls("a", "b")) == (1, 0)
+
+
+def test_a_model_server_cannot_speak_for_forebay():
+    own = ["x-forebay-reason", "x-forebay-retry"]
+    work = queue(TRITON)["static_resources"]["listeners"][1]
+    (host,) = work["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
+    assert host["response_headers_to_remove"] == own
+    control = [each for each in front_routes(TRITON) if each.get("route", {}).get("cluster", "").startswith("control")]
+    assert control
+    assert all(route["response_headers_to_remove"] == own for route in control)

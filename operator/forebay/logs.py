@@ -4,8 +4,6 @@ import json
 import logging
 from datetime import UTC, datetime
 
-from forebay.gateway.settings import PilotSettings
-
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
@@ -23,12 +21,11 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def set_up_logs(settings: PilotSettings) -> None:
-    """Write to stderr as the settings say."""
+def set_up_logs(*, form: str, level: str) -> None:
+    """Write to stderr, as `json` for machines or `text` for people, and less of what libraries say."""
     handler = logging.StreamHandler()
-    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else text)
-    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    # Each request to the apiserver, with its URL, is no news.
-    for noisy in ("aiohttp.access", "kubernetes", "grpc"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonFormatter() if form == "json" else text)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for library in ("kopf", "aiohttp", "kubernetes", "grpc", "asyncio"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level)))
