@@ -142,7 +142,8 @@ class Reconciler:
         troubles = await apply_all(self.applier, reference, manifests, dict(known), replicas=replicas)
         decision = decide(state)
         wanted = {identify(each) for each in manifests}
-        for key in await self.applier.prune(reference, wanted | find_kept(deployments, decision.keep)):
+        others = decision.keep - {each.name for each in target.workloads}
+        for key in await self.applier.prune(reference, wanted | find_kept(deployments, others)):
             _log.info("%s/%s: deleted %s %s", *owner, key.kind, key.name)
         return decision, troubles
 
