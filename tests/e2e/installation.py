@@ -31,16 +31,15 @@ def helm(kubectl: Kubectl, *arguments: str | Path, timeout_s: float = ROLLOUT_S 
     return done.stdout
 
 
-def install(kubectl: Kubectl, chart: Path = CHART) -> None:
+def install(kubectl: Kubectl, chart: Path = CHART, *options: str) -> None:
     """Two operators and two gateways, in a namespace that enforces Pod Security `restricted` as well."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM, "labels": labels}})
     forget_interrupted(kubectl)
     images = Path(kubectl.kubeconfig).with_name("images.yaml")
     lean = [f"--set={part}.resources.requests.cpu=20m" for part in ("operator", "gateway.envoy", "gateway.pilot")]
-    helm(
-        kubectl, "upgrade", "--install", RELEASE, chart, "--values", images, *lean, "--wait", f"--timeout={ROLLOUT_S}s"
-    )
+    waiting = ("--wait", f"--timeout={ROLLOUT_S}s")
+    helm(kubectl, "upgrade", "--install", RELEASE, chart, "--values", images, *lean, *options, *waiting)
     # Pods of a version before finish what they have.
     eventually(lambda: len(list_pods(kubectl)) == 4, timeout_s=90, explain=lambda: describe_system(kubectl))
 
