@@ -27,8 +27,8 @@ _KEYS = {
 }
 # Objects to which nobody may add: a selector with one label more finds other pods.
 _WHOLE = frozenset({"labelSelector", "namespaceSelector", "nodeSelector", "podSelector", "selector"})
-# Fields that the apiserver leaves out where they are false or 0. Elsewhere to say nothing is another thing: pods get the
-# account's token unless it is said to be false.
+# Fields that the apiserver leaves out where they are false or 0. Elsewhere to say nothing is another thing: pods get
+# the account's token unless it is said to be false.
 _LEFT_OUT = frozenset(
     {
         "hostIPC",
