@@ -11,6 +11,8 @@ from forebay.observation import Reason, Trouble
 
 Json = dict[str, Any]
 
+_UNTYPED = "failed to create typed patch object"
+
 
 async def apply_all(
     applier: Applier,
@@ -63,7 +65,8 @@ def explain(error: ApiError, manifest: Json) -> Trouble:
     """A refusal of the apiserver, as trouble; what is to be tried again as it stands is raised."""
     child = f"{manifest['kind']} {manifest['metadata']['name']}"
     said = str(error)
-    match error.status:
+    # The apiserver takes a field that doesn't exist, or is of another type, for an error of its own.
+    match HTTPStatus.BAD_REQUEST if _UNTYPED in said else error.status:
         case HTTPStatus.FORBIDDEN if "exceeded quota" in said:
             return Trouble(reason=Reason.QUOTA_EXCEEDED, message=f"{child} exceeds the namespace's quota: {said}")
         case HTTPStatus.FORBIDDEN if "being terminated" in said:
