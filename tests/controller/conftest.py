@@ -1,11 +1,15 @@
+import os
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.api.apiserver import ControlPlane
+from tests.chart.charts import of_kind, render
 from tests.controller.gateways import Gateway
-from tests.controller.site import Cluster, Nodes, Operator
+from tests.controller.site import Cluster, Nodes, Operator, write_kubeconfig
 from tests.gateway.site import find_own_address
 
 SYSTEM = "forebay-system"
@@ -26,7 +30,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def gateway(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway of real Envoy and pilot."""
     folder = tmp_path_factory.mktemp("gateway")
-    with Gateway(cluster, folder, namespace=SYSTEM, name="gateway-0", address="127.90.90.1") as made:
+    with Gateway(
+        cluster,
+        folder,
+        namespace=SYSTEM,
+        name="gateway-0",
+        address=f"127.90.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}",
+    ) as made:
         yield made
 
 
@@ -41,9 +51,18 @@ def nodes(cluster: Cluster) -> Iterator[Nodes]:
 def operator(
     cluster: Cluster, gateway: Gateway, nodes: Nodes, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Operator]:
-    """An operator for all namespaces."""
-    with Operator(tmp_path_factory.mktemp("operator"), cluster.plane.kubeconfig, namespace=SYSTEM) as made:
+    """An operator for all namespaces, with exactly the rights that the chart gives it."""
+    folder = tmp_path_factory.mktemp("operator")
+    with Operator(folder, log_in(cluster, folder / "kubeconfig"), namespace=SYSTEM) as made:
         yield made.wait_leading()
+
+
+def log_in(cluster: Cluster, path: Path) -> Path:
+    """A kubeconfig of the chart's ServiceAccount."""
+    rights = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+    cluster.plane.kubectl("apply", "-f", "-", given=yaml.safe_dump_all(of_kind(render(), *rights)))
+    token = cluster.plane.kubectl("create", "token", "forebay-operator", "-n", SYSTEM, "--duration=1h").stdout.strip()
+    return write_kubeconfig(path, url=cluster.plane.url, token=token, ca=cluster.plane.ca)
 
 
 @pytest.fixture

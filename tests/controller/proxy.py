@@ -48,6 +48,8 @@ class Proxy:
         self.url = f"http://{HOST}:{port}"
         self.visitors: dict[str, Visitor] = {}
         self._plane, self._port = plane, port
+        self._is_cut = False
+        self._streams: dict[int, web.Request] = {}
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -77,10 +79,26 @@ class Proxy:
         await web.TCPSite(runner, HOST, self._port).start()
         self._started.set()
 
+    def cut(self) -> None:
+        """Answer nothing any more, and end the streams, as a network does that fails."""
+        self._is_cut = True
+        self._loop.call_soon_threadsafe(self._end_streams)
+
+    def mend(self) -> None:
+        """Answer again."""
+        self._is_cut = False
+
+    def _end_streams(self) -> None:
+        for each in list(self._streams.values()):
+            if each.transport:
+                each.transport.abort()
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         visitor = self.visitors.setdefault(token, Visitor())
         is_write = request.method != "GET" and "/leases" not in request.path
+        if self._is_cut:
+            return web.Response(status=503)
         is_last = is_write and len(visitor.writes) + 1 == visitor.kill_at
         if visitor.killed.is_set() or (is_last and not visitor.late):
             return self._kill(visitor)
@@ -95,7 +113,11 @@ class Proxy:
             if is_write:
                 visitor.writes.append(Write(sent_s, request.method, request.path, answer.status))
             if "watch" in request.query:
-                return await _stream(request, answer)
+                self._streams[id(request)] = request
+                try:
+                    return await _stream(request, answer)
+                finally:
+                    del self._streams[id(request)]
             body = await answer.read()
             if is_last:
                 return self._kill(visitor)

@@ -141,8 +141,8 @@ class Cluster:
         self.delete(namespace, "ModelDeployment", name)
         wait_for(lambda: not self.find(namespace, "ModelDeployment", name))
         for resource in CHILDREN:
-            for item in self.list_all(resource, namespace, f"app.kubernetes.io/instance={name}"):
-                self.delete(namespace, resource.kind, item["metadata"]["name"])
+            path, query = resource.path(namespace=namespace), {"labelSelector": f"app.kubernetes.io/instance={name}"}
+            self.client.delete(path, params=query).raise_for_status()
 
 
 def normalize(item: Json) -> Json:

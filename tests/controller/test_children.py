@@ -113,7 +113,8 @@ def test_restart_writes_nothing(cluster: Cluster, operator: Operator, namespace:
     operator.wait_quiet()
     seen = versions(cluster, namespace)
     assert operator.stop() == 0
-    operator.__init__(operator.log_file.parent, cluster.plane.kubeconfig, namespace=SYSTEM)  # type: ignore[misc]
+    folder = operator.log_file.parent
+    operator.__init__(folder, folder / "kubeconfig", namespace=SYSTEM)  # type: ignore[misc]
     operator.wait_leading(limit_s=12)  # its predecessor gave the lease back
     operator.wait_quiet()
     assert operator.metrics()["forebay_reconciles_total done"] >= 1

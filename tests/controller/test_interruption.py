@@ -1,0 +1,43 @@
+"""Streams that break, and an apiserver that goes: what happened meanwhile is made up for."""
+
+import time
+from pathlib import Path
+
+from tests.controller.proxy import Proxy
+from tests.controller.site import TRITON, Cluster, Nodes, Operator, wait_for, write_kubeconfig
+
+
+def test_what_happened_meanwhile_is_made_up_for(crash_cluster: Cluster, tmp_path: Path) -> None:
+    cluster = crash_cluster
+    namespace = cluster.make_namespace("interrupted")
+    with Proxy(cluster.plane) as proxy, Nodes(cluster.plane):
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", url=proxy.url, token="interrupted")
+        with Operator(tmp_path, kubeconfig, namespace=namespace, watch=namespace) as operator:
+            operator.wait_leading()
+            for name in ("gone", "stays"):
+                cluster.create(namespace, TRITON, name=name)
+                wait_for(lambda name=name: cluster.status(namespace, name).get("activeRevision"))
+            operator.wait_quiet()
+            proxy.cut()
+            time.sleep(0.3)
+            cluster.drop(namespace, "gone")
+            cluster.replace(namespace, TRITON | {"queue": {"depth": 77}}, name="stays")
+            cluster.delete(namespace, "ServiceAccount", "stays")
+            cluster.create(namespace, TRITON, name="comes")
+            # So much has happened since that the apiserver no longer knows of it.
+            cluster.plane.stop_component("kube-apiserver")
+            cluster.plane.start_component("kube-apiserver")
+            proxy.mend()
+            if operator.process.poll() is None:
+                wait_for(lambda: cluster.status(namespace, "comes").get("activeRevision"), limit_s=60)
+            else:  # it took too long to be sure of its lease: it begins anew, as its pod does
+                assert operator.process.poll() == 1
+                operator.__init__(tmp_path, kubeconfig, namespace=namespace, watch=namespace)  # type: ignore[misc]
+            wait_for(lambda: cluster.find(namespace, "ServiceAccount", "stays"), limit_s=60)
+            queue = "stays-predictor-queue"
+            wait_for(lambda: "77" in cluster.find(namespace, "ConfigMap", queue)["data"].values())
+            operator.wait_quiet()
+            left = [name for name in cluster.list_children(namespace) if "/gone" in name]
+            assert left == []
+            deployments = {name: value for name, value in operator.metrics().items() if "deployments" in name}
+            assert sum(deployments.values()) == 2
