@@ -17,7 +17,15 @@ from forebay.local.ports import find_free_ports
 from tests.controller.nursery import Nursery
 from tests.controller.proxy import Proxy, Visitor
 from tests.controller.site import (
-    SCALED, TRITON, WITH_TRANSFORMER, Cluster, Json, Nodes, Operator, normalize, normalize_status, wait_for,
+    SCALED,
+    TRITON,
+    WITH_TRANSFORMER,
+    Cluster,
+    Nodes,
+    Operator,
+    normalize,
+    normalize_status,
+    wait_for,
     write_kubeconfig,
 )  # fmt: skip
 

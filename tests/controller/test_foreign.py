@@ -11,7 +11,15 @@ import pytest
 
 from forebay.kube.resources import CHILDREN
 from tests.controller.site import (
-    BY_KIND, SCALED, TRITON, WITH_TRANSFORMER, Cluster, Json, Operator, normalize, wait_for,
+    BY_KIND,
+    SCALED,
+    TRITON,
+    WITH_TRANSFORMER,
+    Cluster,
+    Json,
+    Operator,
+    normalize,
+    wait_for,
 )  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("operator")

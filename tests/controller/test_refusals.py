@@ -5,7 +5,13 @@ import time
 import pytest
 
 from tests.controller.site import (
-    SCALED, TRITON, WITH_TRANSFORMER, Cluster, Json, Operator, wait_for,
+    SCALED,
+    TRITON,
+    WITH_TRANSFORMER,
+    Cluster,
+    Json,
+    Operator,
+    wait_for,
 )  # fmt: skip
 
 
@@ -53,7 +59,7 @@ def put_quota(cluster: Cluster, namespace: str, **hard: str) -> None:
 
 
 def test_quota(cluster: Cluster, operator: Operator, namespace: str) -> None:
-    put_quota(cluster, namespace, **{"services": "1"})
+    put_quota(cluster, namespace, services="1")
     time.sleep(0.5)
     cluster.create(namespace, TRITON)
     ready = cluster.wait_reason(namespace, "QuotaExceeded")

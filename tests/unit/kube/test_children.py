@@ -1,0 +1,71 @@
+"""What is known of the children, and whose they are."""
+
+from typing import Any
+
+from forebay.kube.children import Children, Id, Owner
+
+A, B, ELSEWHERE = Owner("one", "a"), Owner("one", "b"), Owner("two", "a")
+OWNED = [{"apiVersion": "forebay.dev/v1alpha1", "controller": True, "uid": "md", "name": "a"}]
+THEIRS = [{"apiVersion": "apps/v1", "controller": True, "uid": "rs", "name": "a"}]
+KEY = Id("Service", "x")
+
+
+def build(version: int, *, uid: str = "1", name: str = "x", owners: Any = OWNED, applied: str = "d") -> dict[str, Any]:
+    metadata = {"name": name, "uid": uid, "resourceVersion": str(version), "managedFields": ["much"]}
+    metadata |= {"annotations": {"forebay.dev/applied": applied} if applied else {}, "ownerReferences": owners}
+    return {"kind": "Service", "metadata": metadata}
+
+
+def test_older_news_is_no_news() -> None:
+    children = Children()
+    assert children.put(A, build(9))
+    assert not children.put(A, build(9))
+    assert not children.put(A, build(8))
+    assert children.put(A, build(10))
+    assert children.put(A, build(3, uid="2"))  # made anew
+    assert not children.drop(A, KEY, uid="1")
+    assert children.drop(A, KEY, uid="2")
+    assert not children.of(A)
+
+
+def test_whose_it_is() -> None:
+    children = Children()
+    children.put(A, build(1))
+    found = children.of(A)[KEY]
+    assert (found.owner_uid, found.applied, found.is_orphan) == ("md", "d", False)
+    assert "managedFields" not in found.content["metadata"]
+    for owners, applied, is_orphan in (([], "d", True), ([], "", False), (THEIRS, "d", False)):
+        children.put(A, build(2, uid=str(owners) + applied, owners=owners, applied=applied))
+        found = children.of(A)[KEY]
+        assert (found.owner_uid, found.is_orphan) == ("", is_orphan)
+
+
+def test_what_is_settled_is_so_for_one_version() -> None:
+    children = Children()
+    children.put(A, build(1))
+    children.settle(children.of(A)[KEY], "d")
+    assert children.is_settled(children.of(A)[KEY], "d")
+    assert not children.is_settled(children.of(A)[KEY], "e")
+    children.put(A, build(2))
+    assert not children.is_settled(children.of(A)[KEY], "d")
+
+
+def test_another_owner_takes_it_over() -> None:
+    children = Children()
+    children.put(A, build(1))
+    assert children.release("one", KEY, owner=A) is None
+    assert children.release("one", KEY, owner=B) == A
+    assert children.release("one", KEY, owner=None) is None
+    assert not children.of(A)
+
+
+def test_a_list_is_of_one_kind_and_one_namespace() -> None:
+    children = Children()
+    for owner, name in ((A, "x"), (A, "gone"), (ELSEWHERE, "x")):
+        children.put(owner, build(1, uid=f"{owner}{name}", name=name))
+    listed = [(A, build(1, uid=f"{A}x")), (B, build(1, uid="new", name="y"))]
+    assert children.replace("Service", listed, namespace="one") == {A, B}
+    assert set(children.of(A)) == {KEY}
+    assert children.of(ELSEWHERE)
+    assert children.replace("ConfigMap", [], namespace="") == set()
+    assert children.replace("Service", [], namespace="") == {A, B, ELSEWHERE}

@@ -1,0 +1,39 @@
+"""The answers of several gateway pods, as one."""
+
+from typing import Any
+
+from forebay.kube.children import Owner
+from forebay.kube.gateways import summarize
+
+MD = Owner("ns", "md")
+
+
+def answer(generation: int, error: str = "", **workloads: int) -> dict[str, Any]:
+    return {"routes": {"ns/md": {"workloads": workloads, "generation": generation, "error": error}}}
+
+
+def test_the_slowest_counts() -> None:
+    state = summarize(MD, [answer(3, a=2), answer(2, a=1, b=4)])
+    assert (state.pods, state.answered, state.generation) == (2, 2, 2)
+    assert state.routed == {"a": 1, "b": 0}
+    assert state.is_known
+
+
+def test_one_that_is_silent_leaves_it_unknown() -> None:
+    state = summarize(MD, [answer(3, a=2), None])
+    assert (state.pods, state.answered, state.is_known) == (2, 1, False)
+    assert state.routed == {"a": 2}
+
+
+def test_one_that_has_no_route_yet() -> None:
+    state = summarize(MD, [answer(3, a=2), {"routes": {}}])
+    assert state.routed == {"a": 0}
+    assert state.generation == 0
+
+
+def test_what_one_refuses_is_told() -> None:
+    assert summarize(MD, [answer(1), answer(1, error="no such Secret")]).error == "no such Secret"
+
+
+def test_no_gateway() -> None:
+    assert not summarize(MD, []).is_known
