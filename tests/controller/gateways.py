@@ -1,4 +1,4 @@
-"""A gateway that the operator finds as in a cluster: a pod, at whose address a real pilot beside a real Envoy answers."""
+"""A gateway that the operator finds as in a cluster: a pod, at whose address a real pilot answers, beside an Envoy."""
 
 import socket
 import threading

@@ -360,11 +360,13 @@ class History:
         threading.Thread(target=self._follow, args=(path, query), daemon=True).start()
 
     def _follow(self, path: str, query: dict[str, str]) -> None:
-        with contextlib.suppress(httpx.HTTPError, RuntimeError):
-            with self._client.stream("GET", path, params=query) as lines:
-                for line in lines.iter_lines():
-                    event = json.loads(line)
-                    self.seen.append((event["type"], event["object"]))
+        with (
+            contextlib.suppress(httpx.HTTPError, RuntimeError),
+            self._client.stream("GET", path, params=query) as lines,
+        ):
+            for line in lines.iter_lines():
+                event = json.loads(line)
+                self.seen.append((event["type"], event["object"]))
 
     def numbers(self, name: str) -> list[int]:
         """How many instances a Deployment was to have, one after the other."""

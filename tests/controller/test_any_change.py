@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.controller.site import Cluster, Json, Operator, normalize, normalize_status, wait_for
 
 _numbers = count()
-AT_ONCE = 10
+AT_ONCE = 15
 # Each step of shrinking takes seconds: it is for a person who asks for it.
 PHASES = [Phase.generate, Phase.shrink] if os.environ.get("FOREBAY_SHRINK") else [Phase.generate]
 
@@ -57,7 +57,7 @@ def build_template(role: str) -> st.SearchStrategy[Json]:
         tolerations=st.lists(TOLERATION, max_size=2),
         topologySpreadConstraints=st.lists(SPREAD, max_size=2, unique_by=lambda each: each["topologyKey"]),
         volumes=st.lists(EXTRA_VOLUME, max_size=2, unique_by=lambda each: each["name"]),
-        terminationGracePeriodSeconds=st.sampled_from([0, 90]),
+        terminationGracePeriodSeconds=st.sampled_from([200, 600]),
         hostNetwork=st.booleans(),
         automountServiceAccountToken=st.booleans(),
         priorityClassName=st.just("high"),
@@ -95,7 +95,7 @@ SCRIPT = st.sampled_from(["class A:\n  pass\n", "class B:\n  x = 1\n"]).map(lamb
 IMAGE = st.fixed_dictionaries({"image": st.sampled_from(["own:1", "own:2"])}, optional={"port": st.just(9000)})
 SPECS = st.fixed_dictionaries(
     {
-        "model": st.sampled_from([{"uri": "s3://models/a"}, {"uri": "https://h/b", "credentials": {"secretName": "s"}}]),
+        "model": st.sampled_from([{"uri": "s3://a/b"}, {"uri": "https://h/b", "credentials": {"secretName": "s"}}]),
         "predictor": build_component("predictor", triton=some(model=st.just("m")), custom=st.one_of(SCRIPT, IMAGE)),
     },
     optional={
@@ -127,7 +127,11 @@ def settle(cluster: Cluster, namespace: str) -> Any:
         for name, each in children.items():
             if each["kind"] == "Deployment" and name.replace("Deployment", "HorizontalPodAutoscaler") in children:
                 each["spec"].pop("replicas")
-        return children, normalize_status(cluster.status(namespace))
+        status = normalize_status(cluster.status(namespace))
+        for each in (status, *status["components"]):
+            for name in ("instances", "replicas", "readyReplicas"):
+                each.pop(name, None)
+        return children, status
 
     seen: list[Any] = [look()]
     wait_for(lambda: seen.append(look()) or seen[-1] == seen[-2], every_s=0.6)
@@ -155,7 +159,7 @@ def compare(cluster: Cluster, change: Change) -> tuple[Any, Any]:
 @pytest.mark.timeout(280)
 def test_any_change_ends_as_a_fresh_start(cluster: Cluster, operator: Operator) -> None:
     @settings(
-        max_examples=6, deadline=None, phases=PHASES, database=None, derandomize=True,
+        max_examples=4, deadline=None, phases=PHASES, database=None, derandomize=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
     )  # fmt: skip
     @given(st.lists(CHANGES, min_size=AT_ONCE, max_size=AT_ONCE))

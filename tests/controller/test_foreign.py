@@ -27,7 +27,7 @@ Path = tuple[str | int, ...]
 SPEC = WITH_TRANSFORMER | {
     "predictor": {
         "triton": {}, **SCALED,
-        "podTemplate": {"spec": {"nodeSelector": {"gpu": "yes"}, "tolerations": [{"key": "gpu", "operator": "Exists"}]}},
+        "podTemplate": {"spec": {"nodeSelector": {"gpu": "yes"}, "tolerations": [{"operator": "Exists"}]}},
     }
 }  # fmt: skip
 
@@ -228,16 +228,17 @@ def test_orphans_are_taken_back(cluster: Cluster, operator: Operator, namespace:
 def build_theirs(kind: str, name: str, namespace: str) -> Json:
     """Somebody's own object, which happens to have the name."""
     pods = {"matchLabels": {"app": "theirs"}}
+    template = {"metadata": {"labels": {"app": "theirs"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}}
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}
     spec: dict[str, Json] = {
         "ServiceAccount": {},
         "Service": {"spec": {"ports": [{"port": 80}], "selector": {"app": "theirs"}}},
         "ConfigMap": {"data": {"theirs": "x"}},
         "NetworkPolicy": {"spec": {"podSelector": pods, "policyTypes": ["Egress"]}},
         "PodDisruptionBudget": {"spec": {"minAvailable": 1, "selector": pods}},
-        "Deployment": {"spec": {"selector": pods, "template": {
-            "metadata": {"labels": {"app": "theirs"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}}}},
-        "HorizontalPodAutoscaler": {"spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}}},
-    }  # fmt: skip
+        "Deployment": {"spec": {"selector": pods, "template": template}},
+        "HorizontalPodAutoscaler": {"spec": {"maxReplicas": 3, "scaleTargetRef": target}},
+    }
     made = copy.deepcopy(spec[kind])
     return made | {"apiVersion": BY_KIND[kind].api_version, "kind": kind, "metadata": {"name": name}}
 
