@@ -17,6 +17,9 @@ _METADATA = (
     "creationTimestamp",
     "deletionGracePeriodSeconds",
 )
+# What a status is made from. Arguments are left out: the queue's hold its whole configuration.
+_SPEC = ("nodeName", "readinessGates", "schedulingGates")
+_CONTAINER = ("name", "image", "command", "env", "resources", "restartPolicy")
 _STATUS = ("phase", "podIP", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses")
 
 
@@ -24,14 +27,17 @@ def trim(body: Mapping[str, Any]) -> Json:
     """What is kept of a pod: who it is, where it is, what it asks for, and how it is."""
     metadata, spec, status = body["metadata"], body.get("spec", {}), body.get("status", {})
     containers = {
-        kind: [{name: each.get(name) for name in ("name", "image", "resources")} for each in spec.get(kind, ())]
-        for kind in ("initContainers", "containers")
+        kind: [_keep(each, _CONTAINER) for each in spec.get(kind, ())] for kind in ("initContainers", "containers")
     }
     return {
-        "metadata": {name: metadata[name] for name in _METADATA if name in metadata},
-        "spec": {**containers, **({"nodeName": spec["nodeName"]} if "nodeName" in spec else {})},
-        "status": {name: status[name] for name in _STATUS if name in status},
+        "metadata": _keep(metadata, _METADATA),
+        "spec": {**containers, **_keep(spec, _SPEC)},
+        "status": _keep(status, _STATUS),
     }
+
+
+def _keep(body: Mapping[str, Any], names: Iterable[str]) -> Json:
+    return {name: body[name] for name in names if name in body}
 
 
 class Pods:
