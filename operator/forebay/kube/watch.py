@@ -17,9 +17,9 @@ Json = dict[str, Any]
 
 _log = logging.getLogger(__name__)
 _PAGE = "500"
-_WATCH_S = 290
-# The apiserver says where it stands about once a minute.
-_SILENCE_S = 90
+# The apiserver ends a watch after the one, and a stream that was silent for the other is broken.
+_WATCH_S = 120
+_SILENCE_S = 150
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
 _GONE = 410
