@@ -51,8 +51,10 @@ def with_service_times(serving: Serving, manifests: Sequence[Json], service_s: M
         name = manifest["metadata"]["name"]
         if manifest["kind"] == "ConfigMap" and name in service_s and limits[name].depth_derived:
             queue = limits[name]
-            depth = derive_depth(slots=queue.slots, service_s=service_s[name], deadline_s=queue.timeout_s)
-            annotations = {names.SERVICE_TIME_ANNOTATION: f"{service_s[name]:.3g}s"}
+            # As it is written: whoever reads it again comes to the same depth.
+            told = f"{service_s[name]:.3g}"
+            depth = derive_depth(slots=queue.slots, service_s=float(told), deadline_s=queue.timeout_s)
+            annotations = {names.SERVICE_TIME_ANNOTATION: f"{told}s"}
             made.append(
                 {
                     **manifest,

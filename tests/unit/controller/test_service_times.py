@@ -86,6 +86,12 @@ async def test_a_measured_time_is_chosen_and_kept(monkeypatch: pytest.MonkeyPatc
     assert ServiceTimes(wake=print).choose(serving, children_of(serving, {MAP: 0.105})) == {MAP: 0.105}
 
 
+def test_whoever_comes_next_makes_the_same_depth_of_it() -> None:
+    serving, measured = load(), {MAP: 0.0012345}
+    again = ServiceTimes(wake=lambda _: None).choose(serving, children_of(serving, measured))
+    assert depth_of(serving, again) == depth_of(serving, measured)
+
+
 def test_what_the_user_sets_is_left_alone() -> None:
     serving = load("{depth: 7}")
     assert ServiceTimes(wake=print).choose(serving, children_of(serving, {})) == {}
