@@ -53,6 +53,7 @@ class LimitTable:
 
     packed: Any = field(repr=False)
     limits: Mapping[str, RateLimit]
+    gateways: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +113,10 @@ def pack_cluster(name: str, revision: str = "") -> Any:
     return typed.pack_cluster(build_workload_cluster(name, revision=revision))
 
 
-def build_limit_table(limits: Mapping[str, RateLimit]) -> LimitTable:
-    """The limits of all deployments."""
-    return LimitTable(typed.pack_extension(build_rate_limits(limits)), dict(limits))
+def build_limit_table(limits: Mapping[str, RateLimit], *, gateways: int = 1) -> LimitTable:
+    """The limits of all deployments, for so many pods of the gateway."""
+    packed = typed.pack_extension(build_rate_limits(limits, gateways=gateways))
+    return LimitTable(packed, dict(limits), gateways)
 
 
 def pack_listener(port: int) -> Any:

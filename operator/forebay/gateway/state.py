@@ -20,6 +20,7 @@ from forebay.gateway.snapshot import (
     pack_listener,
 )
 from forebay.plan.envoy_access import Access
+from forebay.plan.envoy_counts import LOCAL_CLUSTER
 from forebay.plan.envoy_routes import Entrance
 
 Key = tuple[str, str]
@@ -127,9 +128,11 @@ class State:
             targets = {target.cluster: target for each in self.deployments.values() for target in each.targets}
             clusters = {name: pack_cluster(name, target.revision) for name, target in sorted(targets.items())}
         limits = {each.route: each.limit for each in self.deployments.values() if each.limit}
+        gateways = self._members[LOCAL_CLUSTER].count if LOCAL_CLUSTER in self._members else 1
+        is_same = (old.limits.limits, old.limits.gateways) == (limits, gateways)
         self.snapshot = Snapshot(
             listener=old.listener,
-            limits=old.limits if old.limits.limits == limits else build_limit_table(limits),
+            limits=old.limits if is_same else build_limit_table(limits, gateways=gateways),
             clusters=clusters,
             members=dict(self._members),
             routes=build_route_table(self._entrances) if any(rebuilt) else old.routes,

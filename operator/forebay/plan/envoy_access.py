@@ -98,14 +98,17 @@ def build_route_identity(name: str, access: Access) -> Json:
     return {"name": name, "metadata": {"filter_metadata": {METADATA: told}}}
 
 
-def build_rate_limits(limits: Mapping[str, RateLimit]) -> Json:
-    """The limits of all deployments, by the deployments' names. They hold for all pods of the gateway together."""
+def build_rate_limits(limits: Mapping[str, RateLimit], *, gateways: int = 1) -> Json:
+    """The limits of all deployments, by the deployments' names. They hold for all pods of the gateway together.
+
+    Envoy divides them by the number of pods, and a part of a request is none: `gateways` rounds them up.
+    """
     config: dict[str, Any] = {
         "stat_prefix": "gateway",
         "filter_enabled": _ALWAYS,
         "filter_enforced": _ALWAYS,
         "rate_limits": [{"actions": _ACTIONS[:1]}, {"actions": _ACTIONS}],
-        "descriptors": [_build_descriptor(name, limit) for name, limit in sorted(limits.items())],
+        "descriptors": [_build_descriptor(name, limit, gateways) for name, limit in sorted(limits.items())],
         "always_consume_default_token_bucket": False,
         "max_dynamic_descriptors": _CLIENTS,
         "rate_limited_as_resource_exhausted": True,
@@ -128,12 +131,13 @@ _ACTIONS: Sequence[Json] = [
 ]
 
 
-def _build_descriptor(name: str, limit: RateLimit) -> Json:
+def _build_descriptor(name: str, limit: RateLimit, gateways: int) -> Json:
+    requests = math.ceil(limit.requests / gateways) * gateways
     # A descriptor with no value has a bucket for each.
     client = [{"key": "client"}] if limit.by_client else []
     bucket = {
-        "max_tokens": limit.requests,
-        "tokens_per_fill": limit.requests,
+        "max_tokens": requests,
+        "tokens_per_fill": requests,
         "fill_interval": format_envoy_duration(limit.per_s),
     }
     return {"entries": [{"key": "deployment", "value": name}, *client], "token_bucket": bucket}

@@ -9,6 +9,7 @@ import pytest
 
 from forebay.api.load import load_text
 from forebay.plan.envoy import Address, DnsName, build_retry_policy
+from forebay.plan.envoy_access import RateLimit, build_rate_limits
 from forebay.plan.envoy_gateway import build_gateway, build_route
 from forebay.plan.envoy_queue import QueueAddresses, build_queue, build_runtime
 from forebay.plan.envoy_replies import REPLIES, build_mappers, build_refusal
@@ -212,3 +213,10 @@ def test_a_model_server_cannot_speak_for_forebay():
     control = [each for each in front_routes(TRITON) if each.get("route", {}).get("cluster", "").startswith("control")]
     assert control
     assert all(route["response_headers_to_remove"] == own for route in control)
+
+
+@pytest.mark.parametrize(("requests", "gateways", "tokens"), [(1, 2, 2), (5, 2, 6), (6, 3, 6), (7, 1, 7)])
+def test_a_limit_is_no_less_than_what_its_parts_come_to(requests, gateways, tokens):
+    limits = build_rate_limits({"a/b": RateLimit(requests=requests, per_s=1, by_client=False)}, gateways=gateways)
+    (descriptor,) = limits["typed_config"]["descriptors"]
+    assert descriptor["token_bucket"]["max_tokens"] == tokens
