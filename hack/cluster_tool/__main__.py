@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from cluster_tool import host, kind, places
+from cluster_tool import host, kind, kubectl, places, programs
 from cluster_tool.speech import ClusterError, complain
 
 USAGE = """
@@ -21,6 +21,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start the cluster, or what is missing of it")
     up.add_argument("--gpus", type=count, metavar="N", help="let the node offer N nvidia.com/gpu (0: none any more)")
+    commands.add_parser("build", help="build what it is made of, and start nothing")
     commands.add_parser("down", help="stop it and clean up")
     commands.add_parser("status", help="say what runs")
     commands.add_parser("kubeconfig", help="print the path of its kubeconfig")
@@ -54,7 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.command == "status":
         return 0 if backend.report() else 1
     with places.exclusively():
-        if arguments.command == "up":
+        if arguments.command == "build":
+            programs.ensure_kubernetes()
+            kubectl.find()
+        elif arguments.command == "up":
             backend.start(gpus=arguments.gpus)
         elif arguments.command == "load":
             backend.load(arguments.archive)
