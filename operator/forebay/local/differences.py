@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from forebay.api import Resources
+from forebay.api import Access, Resources
 from forebay.local.errors import LocalError
-from forebay.plan.resolve import Access, Server, Serving, Workload
+from forebay.plan.resolve import Server, Serving, Workload
 
 
 class Difference(NamedTuple):
@@ -53,12 +53,12 @@ def _is_needed(source: Mapping[str, object]) -> bool:
 
 
 def _of_access(access: Access) -> Iterator[Difference]:
-    if access.secret_name:
+    if access.api_keys:
         yield Difference(
             "access.apiKeys is for a cluster: here no key is asked for, and nobody but this machine can connect",
             grave=True,
         )
-    if access.rate_limit.requests:
+    if access.rate_limit:
         yield Difference("access.rateLimit is for a cluster: here every request is let in", grave=True)
 
 

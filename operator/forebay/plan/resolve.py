@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from forebay.api import Component, Custom, ModelDeployment, Queue, Transformer
-from forebay.api.access import Access as AccessSpec
+from forebay.api import Access, Component, Custom, ModelDeployment, Queue, Transformer
 from forebay.plan.depth import derive_depth
 from forebay.plan.names import MODEL_HTTP_PORT, Role
 from forebay.plan.units import parse_duration_s
@@ -77,23 +76,6 @@ class PodPatch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RateLimit:
-    """Requests that are let in in a time; `requests` 0 is no limit."""
-
-    requests: int = 0
-    per_s: float = 1.0
-    by_client: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """Who may call. An empty `secret_name` is everybody."""
-
-    secret_name: str = ""
-    rate_limit: RateLimit = field(default_factory=RateLimit)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Workload:
     """Instances of one kind: what runs in each, and the queue in front of it."""
 
@@ -153,7 +135,7 @@ def resolve(md: ModelDeployment) -> Serving:
         labels=md.metadata.labels,
         predictor=_resolve_workload(md, Role.PREDICTOR, predictor, custom=predictor.custom, served_model=served_model),
         transformers=() if transformer is None else (_resolve_transformer(md, transformer, served_model),),
-        access=resolve_access(md.spec.access),
+        access=md.spec.access,
     )
 
 
@@ -213,17 +195,6 @@ def _resolve_pod_patch(component: Component, role: Role) -> PodPatch:
             container.pop("env", None)
             container.pop("args", None)
     return PodPatch(labels=template.metadata.labels, annotations=template.metadata.annotations, spec=spec)
-
-
-def resolve_access(access: AccessSpec) -> Access:
-    """Decide who may call."""
-    limit = access.rate_limit
-    return Access(
-        secret_name=access.api_keys.secret_name if access.api_keys else "",
-        rate_limit=RateLimit(requests=limit.requests, per_s=parse_duration_s(limit.per), by_client=limit.by == "client")
-        if limit
-        else RateLimit(),
-    )
 
 
 def _server_of(custom: Custom | None) -> Server:
