@@ -38,6 +38,8 @@ def install(kubectl: Kubectl, chart: Path = CHART, *options: str) -> None:
     forget_interrupted(kubectl)
     images = Path(kubectl.kubeconfig).with_name("images.yaml")
     lean = [f"--set={part}.resources.requests.cpu=20m" for part in ("operator", "gateway.envoy", "gateway.pilot")]
+    # As long as the pilot drains at most; more is for load balancers that are slow to hear of it.
+    lean.append("--set=gateway.drainSeconds=13")
     waiting = ("--wait", f"--timeout={ROLLOUT_S}s")
     helm(kubectl, "upgrade", "--install", RELEASE, chart, "--values", images, *lean, *options, *waiting)
     # Pods of a version before finish what they have.
