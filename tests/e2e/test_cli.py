@@ -181,8 +181,10 @@ async def test_a_port_of_a_pod(models: Kubectl) -> None:
 def follow(forebay: Command, log: Path, name: str) -> Iterator[Path]:
     with log.open("w") as written:
         process = subprocess.Popen(
-            forebay.build("logs", name, "--follow"), env=forebay.environment, stdout=written, stderr=written
-        )
+            forebay.build("logs", name, "--follow"), env=forebay.environment, stdout=written, stderr=written,
+            # As from a terminal: what a shell starts in the background is deaf to Ctrl-C, and so are its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        )  # fmt: skip
         try:
             yield log
         finally:

@@ -27,7 +27,9 @@ def observe_machine() -> dict[str, str]:
 
     cgroups = [str(path) for path in Path("/sys/fs/cgroup").rglob("*") if path.is_dir()]
     # One that has ended (Z) may wait for its parent a little longer.
-    processes = [line.split()[1] for line in tell("ps", "-eo", "stat,comm").splitlines() if line[0] != "Z"]
+    # And what other tests started for themselves, in pytest's folders, is theirs.
+    running = tell("ps", "-eww", "-o", "stat,comm,args").splitlines()
+    processes = [line.split()[1] for line in running if line[0] != "Z" and "/pytest-of-" not in line]
     kernel = [Path("/proc/sys", name).read_text() for name in ("net/ipv4/ip_forward", "kernel/panic")]
     return {
         "processes": " ".join(name for name in processes if name in PROGRAMS),
@@ -43,7 +45,9 @@ def observe_machine() -> dict[str, str]:
 
 def kill_component(name: str) -> None:
     """End one component of the cluster, as a crash would."""
-    pids = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    # -ww: a home with a long path would push the component's name out of the line.
+    listed = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True)
+    pids = listed.stdout.splitlines()
     (pid,) = [
         int(line.split()[0]) for line in pids if line.split()[1].endswith("/kubernetes") and line.split()[2] == name
     ]
