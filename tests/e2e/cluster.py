@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import threading
 import time
@@ -37,7 +38,8 @@ class Kubectl:
         self.kubeconfig = kubeconfig
         self.namespace = namespace
         # hack/cluster keeps the kubectl that it chose beside it.
-        self.program = str(Path(kubeconfig).with_name("bin") / "kubectl")
+        kept = Path(kubeconfig).with_name("bin") / "kubectl"
+        self.program = str(kept) if kept.exists() else shutil.which("kubectl") or "kubectl"
 
     def run(self, *arguments: str, given: str | None = None, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         command = [self.program, f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", *arguments]

@@ -1,4 +1,7 @@
-"""A real cluster for the tests here: `FOREBAY_E2E=1 hack/test tests/e2e`. Without the variable they are skipped."""
+"""A real cluster for the tests here: `FOREBAY_E2E=1 hack/test tests/e2e`. Without the variable they are skipped.
+
+FOREBAY_KUBECONFIG names that of an existing test cluster, beside which images.yaml says what images it can pull.
+"""
 
 import os
 import subprocess
@@ -27,19 +30,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def kubectl() -> Kubectl:
     if os.environ.get("FOREBAY_E2E") != "1":
         pytest.skip("set FOREBAY_E2E=1 to start a cluster and test on it")
+    found = Kubectl(os.environ.get("FOREBAY_KUBECONFIG") or start_cluster())
+    context = found("config", "current-context").strip()
+    # The tests delete namespaces and CRDs.
+    assert context == CONTEXT or context.startswith("kind-"), f"{context} is no test cluster: {CONTEXT} or kind-... is"
+    return found
+
+
+def start_cluster() -> str:
+    """Its kubeconfig."""
     # The first start builds Kubernetes.
     started = hack_cluster("up", "--gpus", "4", timeout_s=3600)
     assert started.returncode == 0, started.stderr
-    found = Kubectl(hack_cluster("kubeconfig").stdout.strip())
-    context = found("config", "current-context").strip()
-    assert context == CONTEXT, f"{context} is no test cluster"
-    return found
+    return hack_cluster("kubeconfig").stdout.strip()
 
 
 @pytest.fixture(scope="session")
 def gateway(kubectl: Kubectl) -> str:
     """HOST:PORT of the gateway. Forebay is installed from this checkout."""
-    installation.build_images()
+    if not os.environ.get("FOREBAY_KUBECONFIG"):
+        installation.build_images()
     installation.install(kubectl)
     return installation.find_gateway(kubectl)
 
