@@ -2,13 +2,13 @@
 
 import difflib
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.session import Cluster
 from forebay.kube.client import ApiError
 from forebay.kube.resources import MODEL_DEPLOYMENT, POD
+from forebay.plan.names import build_owner_labels
 
 Json = dict[str, Any]
 
@@ -18,23 +18,18 @@ NOT_INSTALLED = "Forebay isn't installed in this cluster: run `forebay install`"
 async def list_deployments(cluster: Cluster, *, everywhere: bool = False) -> list[Json]:
     """The ModelDeployments of the namespace, or of all."""
     path = MODEL_DEPLOYMENT.path(namespace="" if everywhere else cluster.namespace)
-    try:
-        found = await cluster.client.read(path)
-    except ApiError as error:
-        if error.status == HTTPStatus.NOT_FOUND:
-            raise ClusterError(NOT_INSTALLED) from None
-        raise
+    found = await cluster.client.find(path)
+    if found is None:
+        raise ClusterError(NOT_INSTALLED)
     items: list[Json] = found["items"]
     return items
 
 
 async def find_deployment(cluster: Cluster, name: str) -> Json:
     """A ModelDeployment. Raises ClusterError with what there is instead."""
-    try:
-        return await cluster.client.read(MODEL_DEPLOYMENT.path(namespace=cluster.namespace, name=name))
-    except ApiError as error:
-        if error.status != HTTPStatus.NOT_FOUND:
-            raise
+    found = await cluster.client.find(MODEL_DEPLOYMENT.path(namespace=cluster.namespace, name=name))
+    if found:
+        return found
     here = [each["metadata"]["name"] for each in await list_deployments(cluster)]
     raise ClusterError(
         f"there is no ModelDeployment {name} in namespace {cluster.namespace}"
@@ -44,15 +39,9 @@ async def find_deployment(cluster: Cluster, name: str) -> Json:
 
 async def list_pods(cluster: Cluster, name: str) -> list[Json]:
     """The pods of a ModelDeployment."""
-    selector = f"app.kubernetes.io/name=forebay,app.kubernetes.io/managed-by=forebay,app.kubernetes.io/instance={name}"
+    selector = ",".join(f"{key}={value}" for key, value in build_owner_labels(deployment=name).items())
     found = await cluster.client.read(POD.path(namespace=cluster.namespace), labelSelector=selector)
     return sorted(found["items"], key=lambda pod: str(pod["metadata"]["name"]))
-
-
-def find_condition(deployment: Mapping[str, Any], kind: str) -> Json:
-    """A condition of its status; empty where it has none."""
-    conditions = deployment.get("status", {}).get("conditions", [])
-    return next((dict(each) for each in conditions if each["type"] == kind), {})
 
 
 def is_current(deployment: Mapping[str, Any]) -> bool:

@@ -1,7 +1,6 @@
 """`forebay install` and `forebay uninstall`."""
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from rich.console import Console
@@ -10,13 +9,13 @@ from rich.markup import escape
 from forebay.api.dump import dump_documents
 from forebay.cluster.deployments import list_deployments
 from forebay.cluster.errors import ClusterError
-from forebay.cluster.kinds import CRD, NAMESPACE, SECRET, SYSTEM_NAMESPACE, VOLUME_CLAIM
+from forebay.cluster.kinds import CRD, NAMESPACE, SYSTEM_NAMESPACE, VOLUME_CLAIM
 from forebay.cluster.manifests import build_manifests, find_crds
 from forebay.cluster.objects import Objects, apply_all
 from forebay.cluster.rollout import wait_until_available
 from forebay.cluster.session import Cluster, Target, connect
-from forebay.kube.client import ApiError, Client
-from forebay.kube.resources import DEPLOYMENT, MODEL_DEPLOYMENT, POD, Resource
+from forebay.kube.client import Client
+from forebay.kube.resources import DEPLOYMENT, MODEL_DEPLOYMENT, POD, SECRET, Resource
 
 Json = dict[str, Any]
 
@@ -88,13 +87,8 @@ async def _check_free(client: Client, deployments: list[Json]) -> None:
     """What Helm or Argo CD look after, they would put back."""
     for each in deployments:
         metadata = each["metadata"]
-        try:
-            found = await client.read(DEPLOYMENT.path(namespace=metadata["namespace"], name=metadata["name"]))
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            continue
-        release = found["metadata"].get("annotations", {}).get("meta.helm.sh/release-name")
+        found = await client.find(DEPLOYMENT.path(namespace=metadata["namespace"], name=metadata["name"]))
+        release = found["metadata"].get("annotations", {}).get("meta.helm.sh/release-name") if found else None
         if release:
             raise ClusterError(
                 f"Forebay was installed with Helm here, as release {release}: use "
@@ -114,13 +108,8 @@ async def _remove_namespace(client: Client, objects: Objects, namespace: str) ->
 
 
 async def _list(client: Client, resource: Resource, namespace: str) -> list[Json]:
-    try:
-        items: list[Json] = (await client.read(resource.path(namespace=namespace)))["items"]
-    except ApiError as error:
-        if error.status != HTTPStatus.NOT_FOUND:  # the CRD may be gone
-            raise
-        return []
-    return items
+    found = await client.find(resource.path(namespace=namespace))
+    return list(found["items"]) if found else []  # the CRD may be gone
 
 
 def _is_own(item: Json) -> bool:

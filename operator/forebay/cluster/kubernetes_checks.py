@@ -11,6 +11,7 @@ from forebay.cluster.kinds import ACCESS_REVIEW, NAMESPACE, NODE
 from forebay.cluster.session import Cluster
 from forebay.kube.client import ApiError
 from forebay.kube.resources import MODEL_DEPLOYMENT, POD, Resource
+from forebay.status.pods import find_condition
 
 Json = dict[str, Any]
 
@@ -50,7 +51,7 @@ async def check_nodes(cluster: Cluster) -> list[Finding]:
 
 def describe_nodes(nodes: Sequence[Json]) -> list[Finding]:
     """The nodes that are ready, and what of accelerators pods can ask for."""
-    ready = [node for node in nodes if _is_ready(node)]
+    ready = [node for node in nodes if find_condition(node, "Ready").get("status") == "True"]
     if not ready:
         return [Finding(State.MISSING, f"no node is ready, of {len(nodes)}", "kubectl describe nodes")]
     findings = [Finding(State.OK, f"{len(ready)} of {len(nodes)} nodes are ready")]
@@ -80,11 +81,8 @@ async def check_metrics(cluster: Cluster) -> list[Finding]:
 async def check_namespace(cluster: Cluster) -> list[Finding]:
     """The namespace is there, and lets Forebay's pods in."""
     name = cluster.namespace
-    try:
-        namespace = await cluster.client.read(NAMESPACE.path(name=name))
-    except ApiError as error:
-        if error.status != HTTPStatus.NOT_FOUND:
-            raise
+    namespace = await cluster.client.find(NAMESPACE.path(name=name))
+    if namespace is None:
         return [Finding(State.MISSING, f"there is no namespace {name}", f"kubectl create namespace {name}")]
     level = namespace["metadata"].get("labels", {}).get(_ENFORCE, "")
     if not level:
@@ -125,8 +123,3 @@ async def check_network(_cluster: Cluster) -> list[Finding]:
     """Nothing in the API tells whether the network plugin heeds NetworkPolicies."""
     what = "whether this cluster's network heeds NetworkPolicies can't be asked"
     return [Finding(State.UNKNOWN, what, "without (as with flannel), any pod can reach models past the gateway")]
-
-
-def _is_ready(node: Json) -> bool:
-    conditions = {each["type"]: each["status"] for each in node.get("status", {}).get("conditions", [])}
-    return conditions.get("Ready") == "True"

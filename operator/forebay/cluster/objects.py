@@ -10,6 +10,7 @@ from forebay.cluster.errors import ClusterError
 from forebay.cluster.kinds import CRD, NAMESPACE
 from forebay.kube.client import APPLY, ApiError, Client
 from forebay.kube.resources import Resource
+from forebay.status.pods import find_condition
 
 Json = dict[str, Any]
 
@@ -59,12 +60,8 @@ class Objects:
         return Resource(version, kind, resource["name"]).path(namespace=namespace, name=metadata["name"])
 
     async def _find_version(self, path: str) -> str:
-        try:
-            return str((await self._client.read(path))["metadata"]["resourceVersion"])
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            return ""
+        found = await self._client.find(path)
+        return str(found["metadata"]["resourceVersion"]) if found else ""
 
 
 async def apply_all(client: Client, manifests: Sequence[Json], *, say: Callable[[str], None]) -> None:
@@ -82,11 +79,11 @@ async def apply_all(client: Client, manifests: Sequence[Json], *, say: Callable[
 async def _wait_until_served(client: Client, name: str) -> None:
     deadline = time.monotonic() + _SERVED_S
     while time.monotonic() < deadline:
-        status = (await client.read(CRD.path(name=name))).get("status", {})
-        states = {each["type"]: each for each in status.get("conditions") or []}
-        if states.get("Established", {}).get("status") == "True":
+        crd = await client.read(CRD.path(name=name))
+        if find_condition(crd, "Established").get("status") == "True":
             return
-        if states.get("NamesAccepted", {}).get("status") == "False":
-            raise ClusterError(f"the CRD {name} is refused: {states['NamesAccepted'].get('message', '')}")
+        accepted = find_condition(crd, "NamesAccepted")
+        if accepted.get("status") == "False":
+            raise ClusterError(f"the CRD {name} is refused: {accepted.get('message', '')}")
         await asyncio.sleep(0.2)
     raise ClusterError(f"the CRD {name} is not served after {_SERVED_S:.0f} s: kubectl describe crd {name}")

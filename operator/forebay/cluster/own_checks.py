@@ -1,17 +1,17 @@
 """Whether Forebay itself is there: its CRDs, operator and gateway."""
 
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 
 from forebay.cluster.findings import Finding, State
-from forebay.cluster.kinds import CRD, GATEWAY_SELECTOR, OPERATOR_SELECTOR, SYSTEM_NAMESPACE
+from forebay.cluster.kinds import CRD, SYSTEM_NAMESPACE
 from forebay.cluster.manifests import find_crds, read_manifests
 from forebay.cluster.rollout import find_trouble, is_available, list_own_pods
 from forebay.cluster.session import Cluster
-from forebay.kube.client import ApiError
+from forebay.kube import lease as leases
 from forebay.kube.match import is_as_wanted
-from forebay.kube.resources import DEPLOYMENT, LEASE
+from forebay.kube.resources import DEPLOYMENT, GATEWAY_SELECTOR, LEASE, OPERATOR_SELECTOR
+from forebay.status.pods import find_condition
 
 Json = dict[str, Any]
 
@@ -39,14 +39,8 @@ async def check_leader(cluster: Cluster) -> list[Finding]:
     operators = await _find_deployments(cluster, OPERATOR_SELECTOR)
     findings = []
     for namespace in sorted({each["metadata"]["namespace"] for each in operators}):
-        try:
-            # The Lease is called as the operator's Deployment in every installation.
-            lease = await cluster.client.read(LEASE.path(namespace=namespace, name="forebay-operator"))
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            lease = {}
-        findings.append(describe_leader(lease, namespace=namespace, now=datetime.now(UTC)))
+        lease = await cluster.client.find(LEASE.path(namespace=namespace, name=leases.NAME))
+        findings.append(describe_leader(lease or {}, namespace=namespace, now=datetime.now(UTC)))
     return findings
 
 
@@ -65,14 +59,10 @@ def describe_leader(lease: Json, *, namespace: str, now: datetime) -> Finding:
 
 async def _check_crd(cluster: Cluster, wanted: Json) -> Finding:
     name = wanted["metadata"]["name"]
-    try:
-        found = await cluster.client.read(CRD.path(name=name))
-    except ApiError as error:
-        if error.status != HTTPStatus.NOT_FOUND:
-            raise
+    found = await cluster.client.find(CRD.path(name=name))
+    if found is None:
         return Finding(State.MISSING, f"the CRD {name} is not installed", _INSTALL)
-    conditions = {each["type"]: each["status"] for each in found.get("status", {}).get("conditions") or []}
-    if conditions.get("Established") != "True":
+    if find_condition(found, "Established").get("status") != "True":
         return Finding(State.MISSING, f"the CRD {name} is not served", f"kubectl describe crd {name}")
     if not is_as_wanted(wanted["spec"]["versions"], found["spec"]["versions"]):
         version = found["metadata"].get("labels", {}).get("app.kubernetes.io/version", "another")

@@ -9,17 +9,18 @@ from typing import Any
 
 from rich.console import Console
 
-from forebay.cluster.deployments import find_condition, find_deployment
+from forebay.cluster.deployments import find_deployment
 from forebay.cluster.errors import ClusterError
-from forebay.cluster.kinds import GATEWAY_SELECTOR, SYSTEM_NAMESPACE
+from forebay.cluster.kinds import SYSTEM_NAMESPACE
 from forebay.cluster.port_forward import PortForward
 from forebay.cluster.session import Cluster, Target, connect
 from forebay.cluster.wording import describe_ready
 from forebay.errors import UserError
 from forebay.kube.client import ApiError
-from forebay.kube.resources import POD
+from forebay.kube.resources import GATEWAY_SELECTOR, POD
 from forebay.plan.names import QUEUE_PORT, Role
 from forebay.sending import Receiver, send
+from forebay.status.pods import find_condition, is_ready
 
 Json = dict[str, Any]
 
@@ -101,7 +102,7 @@ async def _reach(cluster: Cluster, deployment: Json) -> AsyncIterator[tuple[str,
 async def find_gateway(cluster: Cluster) -> Json:
     """A pod of the gateway that is ready, wherever Forebay was installed."""
     pods = await list_gateways(cluster)
-    ready = [pod for pod in pods if _is_ready(pod)]
+    ready = [pod for pod in pods if is_ready(pod)]
     if ready:
         return ready[0]
     if pods:
@@ -119,8 +120,3 @@ async def list_gateways(cluster: Cluster) -> list[Json]:
         if found["items"]:
             return list(found["items"])
     return []
-
-
-def _is_ready(pod: Json) -> bool:
-    conditions = {each["type"]: each["status"] for each in pod.get("status", {}).get("conditions", [])}
-    return conditions.get("Ready") == "True" and not pod["metadata"].get("deletionTimestamp")

@@ -9,11 +9,12 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from forebay.cluster.deployments import find_condition, find_deployment, is_current, list_deployments, list_pods
+from forebay.cluster.deployments import find_deployment, is_current, list_deployments, list_pods
 from forebay.cluster.report import Seen, build_report, build_table
 from forebay.cluster.session import Cluster, Target, connect
 from forebay.kube.client import ApiError
 from forebay.kube.resources import EVENT
+from forebay.status.pods import find_condition
 
 Json = dict[str, Any]
 # What is shown, and whether all of it is ready.

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from forebay.cluster.deployments import find_condition, is_current
+from forebay.cluster.deployments import is_current
 from forebay.observation import Reason
+from forebay.status.pods import find_condition
 
 # The CRD's own default says so too.
 _UNSEEN_REASON = "Pending"

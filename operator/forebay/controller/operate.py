@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
-import aiohttp
-
 from forebay.controller.handlers import follow_deployments
 from forebay.controller.metrics import Metrics
 from forebay.controller.planning import Planner
@@ -22,21 +20,20 @@ from forebay.controller.wakeups import Wakeups
 from forebay.controller.world import World
 from forebay.kube.apply import Applier
 from forebay.kube.children import Owner
-from forebay.kube.client import ApiError, Client
-from forebay.kube.connection import Connection, NoClusterError
+from forebay.kube.client import UNANSWERED, ApiError, Client
+from forebay.kube.connection import Connection
 from forebay.kube.gateways import Gateways
 from forebay.kube.lease import Fence, LostLeaseError
-from forebay.kube.resources import CHILDREN, POD
+from forebay.kube.resources import CHILDREN, OURS, POD
 from forebay.kube.watch import Scope, Watch
 from forebay.settings import Settings
 
 _log = logging.getLogger(__name__)
-_OURS = "app.kubernetes.io/managed-by=forebay"
 _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 60.0
 _MOST_DOUBLINGS = 10
 _GATEWAY_S = 10.0
-_PASSING = (NoClusterError, ApiError, aiohttp.ClientError, TimeoutError)
+_PASSING = (ApiError, *UNANSWERED)
 
 
 async def operate(
@@ -79,7 +76,7 @@ async def operate(
 def _build_watches(client: Client, world: World, settings: Settings) -> list[Watch]:
     watches: list[Watch] = []
     for namespace in settings.namespaces or ("",):
-        scope = Scope(namespace=namespace, selector=_OURS)
+        scope = Scope(namespace=namespace, selector=OURS)
         followers = {resource: world.follow_children(resource, namespace=namespace) for resource in CHILDREN}
         followers[POD] = world.follow_pods(namespace=namespace)
         watches += [Watch(client, resource, scope, follower) for resource, follower in followers.items()]

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,7 +15,7 @@ from forebay.controller.service_times import ServiceTimes
 from forebay.controller.world import World
 from forebay.kube.apply import MANAGER, Applier, OwnerReference
 from forebay.kube.children import Child, Id, Owner
-from forebay.kube.client import APPLY, ApiError, Client
+from forebay.kube.client import APPLY, Client
 from forebay.kube.events import post_event
 from forebay.kube.gateways import Gateways
 from forebay.kube.resources import MODEL_DEPLOYMENT
@@ -86,14 +85,9 @@ class Reconciler:
         if not previous.get("targetRevision") or all(identify(each) in known for each in plan.manifests):
             return False
         path = MODEL_DEPLOYMENT.path(namespace=owner.namespace, name=owner.name)
-        try:
-            found = await self.client.read(path)
-        except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return True
-            raise
+        found = await self.client.find(path)
         # Another of its name has been told of already, or will be.
-        return bool(found["metadata"]["uid"] != body["metadata"]["uid"])
+        return found is None or bool(found["metadata"]["uid"] != body["metadata"]["uid"])
 
     async def _serve(self, body: Json, plan: Plan, previous: Json) -> tuple[Json, Sequence[Trouble]]:
         owner, generation = refer_to(body).owner, body["metadata"]["generation"]

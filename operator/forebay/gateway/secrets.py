@@ -4,11 +4,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-import aiohttp
-
 from forebay.gateway.keys import ApiKeys, describe_unread, parse_api_keys
-from forebay.kube.client import ApiError, Client
-from forebay.kube.connection import NoClusterError
+from forebay.kube.client import UNANSWERED, ApiError, Client
 from forebay.kube.resources import SECRET
 
 Key = tuple[str, str]
@@ -82,7 +79,7 @@ class SecretReader:
             return parse_api_keys(namespace, name, found.get("data") or {})
         except ApiError as error:
             status = error.status
-        except (NoClusterError, aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        except (*UNANSWERED, OSError, ValueError):
             status = 0
         # Who has a key must not be locked out because the apiserver is away.
         if known is not None and known.keys and status not in (403, 404):

@@ -8,11 +8,10 @@ from forebay.gateway.objects import SERVICE_LABEL, Deployment, Raw, Slice, read_
 from forebay.gateway.settings import PilotSettings
 from forebay.gateway.state import Key, State
 from forebay.kube.client import Client
-from forebay.kube.resources import ENDPOINT_SLICE, MODEL_DEPLOYMENT
+from forebay.kube.resources import ENDPOINT_SLICE, MODEL_DEPLOYMENT, OURS
 from forebay.kube.watch import Follower, Scope, Watch
 from forebay.plan.envoy_counts import LOCAL_CLUSTER
 
-_OURS = "app.kubernetes.io/managed-by=forebay"
 # An object by its key, or nothing where it is gone.
 Change = Callable[[Any, Any], None]
 
@@ -39,7 +38,7 @@ class Sources:
             deployments = self._build_follower(_read_deployment, self._take_deployment)
             yield Watch(client, MODEL_DEPLOYMENT, Scope(namespace), deployments)
             slices = self._build_follower(_read_slice, self._take_slice)
-            yield Watch(client, ENDPOINT_SLICE, Scope(namespace, _OURS), slices)
+            yield Watch(client, ENDPOINT_SLICE, Scope(namespace, OURS), slices)
 
     def build_own(self, client: Client, settings: PilotSettings) -> Watch:
         """The gateway's own pods, among which rate limits are divided. There are routes without them, too."""

@@ -8,7 +8,7 @@ from typing import Any
 from forebay.kube.children import APPLIED, Child, Children, Id, Owner, build_child
 from forebay.kube.client import APPLY, Answer, ApiError, Client
 from forebay.kube.match import is_as_wanted
-from forebay.kube.resources import BY_KIND, CHILDREN, Resource
+from forebay.kube.resources import BY_KIND, CHILDREN
 from forebay.plan.names import digest
 
 Json = dict[str, Any]
@@ -68,7 +68,7 @@ class Applier:
             elif self._is_settled(known, wanted):
                 return False
         answer = await (self._write(wanted, force=True) if known else self._create(wanted, reference))
-        self._children.put(reference.owner, _typed(BY_KIND[manifest["kind"]], answer.body))
+        self._children.put(reference.owner, answer.body)
         made = self._children.of(reference.owner)[key]
         if made.resource_version == answer.body["metadata"]["resourceVersion"]:
             # Should the apiserver write something in a way that isn't recognized, it is not written again for ever.
@@ -90,7 +90,7 @@ class Applier:
             "spec": {"replicas": replicas},
         }
         answer = await self._write(body, force=True, manager=SCALER)
-        self._children.put(reference.owner, _typed(resource, answer.body))
+        self._children.put(reference.owner, answer.body)
 
     async def prune(self, reference: OwnerReference, keep: Iterable[Id]) -> list[Id]:
         """Delete the children that nobody wants any more; an earlier owner's go with their owner."""
@@ -148,12 +148,8 @@ class Applier:
     async def _find(self, wanted: Json, **params: str) -> Child | None:
         metadata = wanted["metadata"]
         path = BY_KIND[wanted["kind"]].path(namespace=metadata["namespace"], name=metadata["name"])
-        try:
-            return build_child(await self._client.read(path, **params))
-        except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise
+        found = await self._client.find(path, **params)
+        return build_child(found) if found else None
 
     async def _write(self, body: Json, *, force: bool, manager: str = MANAGER) -> Answer:
         metadata, resource = body["metadata"], BY_KIND[body["kind"]]
@@ -186,11 +182,6 @@ def _complete(manifest: Json, reference: OwnerReference) -> Json:
 
 def _applied(wanted: Json) -> str:
     return str(wanted["metadata"]["annotations"][APPLIED])
-
-
-def _typed(resource: Resource, body: Json) -> Json:
-    """An object with its type, which lists and watches leave out."""
-    return {**body, "apiVersion": resource.api_version, "kind": resource.kind}
 
 
 def _describe_conflict(manifest: Mapping[str, Any]) -> str:

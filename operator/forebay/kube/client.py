@@ -15,13 +15,13 @@ from forebay.kube.connection import Connection, NoClusterError
 Json = dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
-MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 _BUSY_S = 1.0
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=2)
+_BROKEN = (aiohttp.ClientConnectionError, asyncio.TimeoutError)
 # What came of a request is unknown: it is made again, since every write here can be repeated.
-_UNANSWERED = (aiohttp.ClientConnectionError, asyncio.TimeoutError)
+UNANSWERED = (NoClusterError, aiohttp.ClientError, TimeoutError)
 
 
 class ApiError(Exception):
@@ -74,6 +74,15 @@ class Client:
         """GET an object or a list."""
         return (await self._request("GET", path, params=params)).body
 
+    async def find(self, path: str, **params: str) -> Json | None:
+        """GET an object that may not be there."""
+        try:
+            return await self.read(path, **params)
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
     async def read_text(self, path: str, **params: str) -> str:
         """GET a text, such as a pod's log."""
         async with self._session.get(self.url + path, params=params, headers=await self._headers()) as response:
@@ -118,52 +127,33 @@ class Client:
     ) -> Answer:
         """Change something."""
         self._before_write()
-        return await self._request(method, path, body=body, content_type=content_type, params=params)
+        data = None if body is None else orjson.dumps(body)
+        return await self._request(method, path, params=params, data=data, content_type=content_type)
 
     async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Json | None = None,
-        content_type: str = _JSON,
-        params: Mapping[str, str],
+        self, method: str, path: str, *, params: Mapping[str, str], data: bytes | None = None, content_type: str = _JSON
     ) -> Answer:
-        for _ in range(self._retries):
+        left = self._retries
+        while True:
+            headers = await self._headers()
+            if data is not None:
+                headers["Content-Type"] = content_type
             try:
-                return await self._request_once(method, path, body=body, content_type=content_type, params=params)
-            except ApiError as error:
-                if error.status != HTTPStatus.TOO_MANY_REQUESTS:
-                    raise
+                async with self._session.request(
+                    method, self.url + path, params=params, headers=headers, data=data
+                ) as response:
+                    text = await response.read()
+            except _BROKEN as error:
+                raise NoClusterError(
+                    f"the apiserver at {self.url} does not answer: {error or type(error).__name__}"
+                ) from None
+            if response.status == HTTPStatus.TOO_MANY_REQUESTS and left:
+                left -= 1
                 await asyncio.sleep(_BUSY_S)
-        return await self._request_once(method, path, body=body, content_type=content_type, params=params)
-
-    async def _request_once(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Json | None = None,
-        content_type: str = _JSON,
-        params: Mapping[str, str],
-    ) -> Answer:
-        headers = await self._headers()
-        data = None
-        if body is not None:
-            data = orjson.dumps(body)
-            headers["Content-Type"] = content_type
-        try:
-            async with self._session.request(
-                method, self.url + path, params=params, headers=headers, data=data
-            ) as response:
-                text = await response.read()
-        except _UNANSWERED as error:
-            raise NoClusterError(
-                f"the apiserver at {self.url} does not answer: {error or type(error).__name__}"
-            ) from None
-        if response.status >= 300:
-            raise _error(response.status, text)
-        return Answer(response.status, orjson.loads(text))
+                continue
+            if response.status >= 300:
+                raise _error(response.status, text)
+            return Answer(response.status, orjson.loads(text))
 
     async def _headers(self) -> dict[str, str]:
         return {"Accept": _JSON, **await self._connection.headers()}

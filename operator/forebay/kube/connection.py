@@ -31,7 +31,12 @@ def find_pod_connection(account: Path = ACCOUNT, environ: Mapping[str, str] | No
     if not host or not (account / "token").exists():
         return None
     context = ssl.create_default_context(cafile=str(account / "ca.crt"))
-    return Connection(f"https://{f'[{host}]' if ':' in host else host}:{port}", context, _Token(account).build_headers)
+    return Connection(f"https://{bracket(host)}:{port}", context, _Token(account).build_headers)
+
+
+def bracket(host: str) -> str:
+    """A host as it stands in a URL: IPv6 has colons of its own."""
+    return f"[{host}]" if ":" in host else host
 
 
 class _Token:

@@ -10,15 +10,15 @@ from typing import Any
 import aiohttp
 
 from forebay.kube.children import Owner
-from forebay.kube.client import ApiError, Client
-from forebay.kube.connection import NoClusterError
-from forebay.kube.resources import POD
+from forebay.kube.client import UNANSWERED, ApiError, Client
+from forebay.kube.connection import bracket
+from forebay.kube.resources import GATEWAY_SELECTOR, POD
 from forebay.rollout.state import GatewayState
+from forebay.status.pods import find_condition, is_live
 
 Json = dict[str, Any]
 
 _log = logging.getLogger(__name__)
-SELECTOR = "app.kubernetes.io/name=forebay,app.kubernetes.io/component=gateway"
 _PORT = 9090
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
 _EAGER_S = 0.25
@@ -80,8 +80,8 @@ class Gateways:
     async def _ask(self, session: aiohttp.ClientSession) -> None:
         asked_at = time.monotonic()
         try:
-            found = await self._client.read(self._path, labelSelector=SELECTOR, resourceVersion="0")
-        except (ApiError, NoClusterError, aiohttp.ClientError, TimeoutError) as error:
+            found = await self._client.read(self._path, labelSelector=GATEWAY_SELECTOR, resourceVersion="0")
+        except (ApiError, *UNANSWERED) as error:
             _log.warning("the gateway's pods are not known: %s", error)
             return
         pods = [pod for pod in found["items"] if _is_serving(pod)]
@@ -120,21 +120,14 @@ def summarize(owner: Owner, answers: list[Json | None]) -> GatewayState:
 def _is_serving(pod: Json) -> bool:
     """Whether a pod of the gateway may send requests somewhere: its Envoy does also when its pilot is down."""
     status = pod.get("status", {})
-    conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
     containers = {each["name"]: each.get("ready", False) for each in status.get("containerStatuses", ())}
-    leaving = "deletionTimestamp" in pod["metadata"]
-    return (
-        bool(status.get("podIP"))
-        and status.get("phase") == "Running"
-        and not leaving
-        and (conditions.get("Ready") == "True" or containers.get("envoy", False))
-    )
+    serves = find_condition(pod, "Ready").get("status") == "True" or containers.get("envoy", False)
+    return bool(serves and status.get("podIP") and status.get("phase") == "Running" and is_live(pod))
 
 
 async def _fetch(session: aiohttp.ClientSession, address: str) -> Json | None:
-    host = f"[{address}]" if ":" in address else address
     try:
-        async with session.get(f"http://{host}:{_PORT}/routes") as response:
+        async with session.get(f"http://{bracket(address)}:{_PORT}/routes") as response:
             answer = await response.json()
             understood = response.status == 200 and isinstance(answer, dict) and isinstance(answer.get("routes"), dict)
             return answer if understood else None

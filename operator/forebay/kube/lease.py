@@ -13,10 +13,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-import aiohttp
-
-from forebay.kube.client import ApiError, Client
-from forebay.kube.connection import NoClusterError
+from forebay.kube.client import UNANSWERED, ApiError, Client
 from forebay.kube.resources import LEASE
 
 Json = dict[str, Any]
@@ -27,7 +24,6 @@ DURATION_S = 15
 RETRY_S = 2.0
 # Clocks of two machines run at slightly different speeds, and a write takes its time to arrive.
 _MARGIN_S = 3.0
-_UNANSWERED = (NoClusterError, aiohttp.ClientError, TimeoutError)
 
 
 class LostLeaseError(Exception):
@@ -77,7 +73,7 @@ class Election:
         asked_at = self.clock()
         try:
             ours = await asyncio.wait_for(self._try(), timeout=DURATION_S / 3)
-        except (ApiError, *_UNANSWERED) as error:
+        except (ApiError, *UNANSWERED) as error:
             _log.warning("the lease was not renewed: %s", error or type(error).__name__)
             return False
         if ours:
@@ -92,15 +88,12 @@ class Election:
         try:
             # A replacement, which fails if somebody else has the lease by now.
             await self._replace({**self._seen, "spec": {**self._seen["spec"], "holderIdentity": ""}})
-        except (ApiError, *_UNANSWERED) as error:
+        except (ApiError, *UNANSWERED) as error:
             _log.info("the lease was not given back: %s", error or type(error).__name__)
 
     async def _try(self) -> bool:
-        try:
-            lease = await self.client.read(LEASE.path(namespace=self.namespace, name=NAME))
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
+        lease = await self.client.find(LEASE.path(namespace=self.namespace, name=NAME))
+        if lease is None:
             return await self._create()
         if lease != self._seen:
             self._seen, self._seen_at = lease, self.clock()

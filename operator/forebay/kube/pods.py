@@ -6,6 +6,7 @@ from typing import Any
 
 from forebay.kube.children import Owner
 from forebay.kube.packing import pack, unpack
+from forebay.status.pods import is_ready
 
 Json = dict[str, Any]
 _METADATA = (
@@ -57,7 +58,7 @@ class Pods:
         for owner in list(self._found):
             ready: dict[str, Json] = {}
             for pod in self.of(owner):
-                if is_ready(pod):
+                if is_ready(pod) and pod["status"].get("podIP"):
                     ready.setdefault(pod["metadata"]["labels"].get("app.kubernetes.io/component", ""), pod)
             for component, pod in ready.items():
                 yield owner, component, pod["metadata"]["uid"], pod["status"]["podIP"]
@@ -102,11 +103,3 @@ class Pods:
                 self.drop(owner, name)
                 changed.add(owner)
         return changed
-
-
-def is_ready(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod takes requests."""
-    status = pod["status"]
-    conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
-    leaving = "deletionTimestamp" in pod["metadata"]
-    return conditions.get("Ready") == "True" and bool(status.get("podIP")) and not leaving

@@ -41,6 +41,11 @@ SECRET = Resource("v1", "Secret", "secrets")
 ENDPOINT_SLICE = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 EVENT = Resource("v1", "Event", "events")
 
+# Whose objects these are: what the operator makes, and its own and the gateway's pods.
+OURS = "app.kubernetes.io/managed-by=forebay"
+OPERATOR_SELECTOR = "app.kubernetes.io/name=forebay,app.kubernetes.io/component=operator"
+GATEWAY_SELECTOR = "app.kubernetes.io/name=forebay,app.kubernetes.io/component=gateway"
+
 # All kinds of children, in the order in which they go: who serves before what it serves with.
 CHILDREN = (
     AUTOSCALER,

@@ -6,11 +6,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import aiohttp
 import orjson
 
-from forebay.kube.client import ApiError, Client
-from forebay.kube.connection import NoClusterError
+from forebay.kube.client import UNANSWERED, ApiError, Client
 from forebay.kube.resources import Resource
 
 Json = dict[str, Any]
@@ -84,7 +82,7 @@ class Watch:
                 pause_s = _FIRST_PAUSE_S
             except _GoneError:
                 self._version = ""
-            except (ApiError, NoClusterError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+            except (ApiError, *UNANSWERED, ValueError) as error:
                 self._follower.failed()
                 if isinstance(error, ApiError):  # it won't go on from there
                     self._version = ""
@@ -116,7 +114,7 @@ class Watch:
                     raise _GoneError
                 raise ApiError(body.get("code", 0), body.get("reason", ""), body.get("message", "the watch failed"))
             if event["type"] != "BOOKMARK":
-                self._follower.changed(event["type"] != "DELETED", self._follower.read(self._typed(body)))
+                self._follower.changed(event["type"] != "DELETED", self._follower.read(body))
             self._version = body["metadata"]["resourceVersion"]
 
     def _typed(self, body: Json) -> Json:

@@ -4,7 +4,9 @@ A volume that can't be mounted isn't in there: the kubelet tells of it in Events
 being created.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from forebay.observation import Json, Reason, Trouble
 from forebay.status.containers import Container, list_containers, name_of
@@ -67,7 +69,7 @@ def is_ready(pod: Json) -> bool:
     return is_live(pod) and find_condition(pod, "Ready").get("status") == "True"
 
 
-def find_condition(item: Json, kind: str) -> Json:
+def find_condition(item: Mapping[str, Any], kind: str) -> Json:
     """A condition of an object; empty where it has none of that type."""
     conditions = item.get("status", {}).get("conditions") or []
     return next((dict(each) for each in conditions if each["type"] == kind), {})

@@ -24,10 +24,8 @@ class Leases:
         self.lease: dict[str, Any] = {}
         self.clock, self.delay_s, self.version = clock, 0.0, 0
 
-    async def read(self, _: str) -> dict[str, Any]:
-        if not self.lease:
-            raise ApiError(404, "NotFound", "")
-        return dict(self.lease)
+    async def find(self, _: str) -> dict[str, Any] | None:
+        return dict(self.lease) or None
 
     async def write(self, method: str, _: str, body: dict[str, Any]) -> Answer:
         self.clock.now_s += self.delay_s
