@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from forebay.kube.children import Child, Id, Owner
+from forebay.kube.connection import bracket
 from forebay.metrics import STATS_FILTER, QueueStats, parse_queue_stats
 from forebay.plan.names import METRICS_PORT, SERVICE_TIME_ANNOTATION
 from forebay.plan.pods import build_queue_map_name
@@ -21,7 +22,6 @@ Json = dict[str, Any]
 _log = logging.getLogger(__name__)
 _PERIOD_S = 30.0
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
-_AT_ONCE = 16
 # Share of the newest measurement, the fewest answers that are one, and the change that is worth a write.
 _SMOOTHING = 0.3
 _FEWEST = 10
@@ -33,8 +33,10 @@ Key = tuple[Owner, str]
 class ServiceTimes:
     """Service times of all components, each measured at one of its instances at a time."""
 
-    def __init__(self, *, wake: Callable[[Owner], None]) -> None:
+    def __init__(self, *, wake: Callable[[Owner], None], period_s: float = _PERIOD_S, port: int = METRICS_PORT) -> None:
         self._wake = wake
+        self._period_s = period_s
+        self._port = port
         self._service_s: dict[Key, float] = {}
         self._seen: dict[Key, tuple[str, QueueStats]] = {}
 
@@ -56,23 +58,21 @@ class ServiceTimes:
 
     async def run(self, find: Callable[[], Iterable[tuple[Owner, str, str, str]]]) -> None:
         """Measure until cancelled. `find` tells of owner, component, and the uid and address of a ready instance."""
-        gate = asyncio.Semaphore(_AT_ONCE)
         async with aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(force_close=True)) as session:
             while True:
                 found = list(find())
-                keys = {(owner, role) for owner, role, _, _ in found}
-                for key in self._seen.keys() - keys:
-                    del self._seen[key]
+                there = {(owner, role) for owner, role, _, _ in found}
+                # What has no instance may come back as another model; the annotation keeps what was in force.
+                self._seen = {key: seen for key, seen in self._seen.items() if key in there}
+                self._service_s = {key: time_s for key, time_s in self._service_s.items() if key in there}
                 # Spread over the period: a thousand deployments are a steady trickle.
                 for each in found:
-                    async with gate:
-                        await self._measure(session, *each)
-                    await asyncio.sleep(_PERIOD_S / (len(found) + 1))
-                await asyncio.sleep(_PERIOD_S / (len(found) + 1))
+                    await self._measure(session, *each)
+                    await asyncio.sleep(self._period_s / (len(found) + 1))
+                await asyncio.sleep(self._period_s / (len(found) + 1))
 
     async def _measure(self, session: aiohttp.ClientSession, owner: Owner, role: str, uid: str, address: str) -> None:
-        host = f"[{address}]" if ":" in address else address
-        url = f"http://{host}:{METRICS_PORT}/stats/prometheus"
+        url = f"http://{bracket(address)}:{self._port}/stats/prometheus"
         try:
             async with session.get(url, params={"filter": STATS_FILTER}) as response:
                 stats = parse_queue_stats(await response.text())

@@ -10,7 +10,6 @@ from aiohttp import web
 from yaml import safe_load
 
 from forebay.api import ModelDeployment
-from forebay.controller import service_times
 from forebay.controller.service_times import ServiceTimes
 from forebay.kube.children import Child, Id, Owner, build_child
 from forebay.plan.manifests import build_manifests, with_service_times
@@ -46,10 +45,8 @@ def depth_of(serving: Serving, seconds: dict[str, float]) -> int:
 
 
 @contextlib.asynccontextmanager
-async def measuring(
-    times: ServiceTimes, answers: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[None]:
-    """`answers` (count, sum in ms) are told one after the other, the last for ever."""
+async def answering(answers: list[tuple[int, int]]) -> AsyncIterator[int]:
+    """The port of an instance. `answers` (count, sum in ms) are told one after the other, the last for ever."""
 
     async def answer(_: web.Request) -> web.Response:
         count, sum_ms = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -59,31 +56,39 @@ async def measuring(
     app.add_routes([web.get("/stats/prometheus", answer)])
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    monkeypatch.setattr(service_times, "METRICS_PORT", runner.addresses[0][1])
-    monkeypatch.setattr(service_times, "_PERIOD_S", 0.02)
-    task = asyncio.create_task(times.run(lambda: [(OWNER, "predictor", "pod-1", "127.0.0.1")]))
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        yield
+        yield runner.addresses[0][1]
     finally:
-        task.cancel()
         await runner.cleanup()
 
 
-async def test_a_measured_time_is_chosen_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    woken = asyncio.Event()
-    serving, times = load(), ServiceTimes(wake=lambda _: woken.set())
-    assert times.choose(serving, {}) == {}
-    async with measuring(times, [(0, 0), (5, 500), (100, 10_000)], monkeypatch):
+async def test_a_measured_time_is_chosen_and_kept_while_there_are_instances() -> None:
+    woken, looked = asyncio.Event(), asyncio.Event()
+    serving, instances = load(), [(OWNER, "predictor", "pod-1", "127.0.0.1")]
+
+    def find() -> list[tuple[Owner, str, str, str]]:
+        if not instances:
+            looked.set()
+        return instances
+
+    async with answering([(0, 0), (5, 500), (100, 10_000)]) as port:
+        times = ServiceTimes(wake=lambda _: woken.set(), period_s=0.02, port=port)
+        assert times.choose(serving, {}) == {}
+        task = asyncio.create_task(times.run(find))
         await asyncio.wait_for(woken.wait(), timeout=5)
-    chosen = times.choose(serving, children_of(serving, {}))
-    assert chosen[MAP] == pytest.approx(0.1, rel=0.02), "5 answers alone are too few to tell"
-    assert depth_of(serving, chosen) < depth_of(serving, {})
-    # It is near what is in force: no write.
-    assert times.choose(serving, children_of(serving, {MAP: 0.105})) == {MAP: 0.105}
-    # A new operator goes on from there.
-    assert ServiceTimes(wake=print).choose(serving, children_of(serving, {MAP: 0.105})) == {MAP: 0.105}
+        chosen = times.choose(serving, children_of(serving, {}))
+        assert chosen[MAP] == pytest.approx(0.1, rel=0.02), "5 answers alone are too few to tell"
+        assert depth_of(serving, chosen) < depth_of(serving, {})
+        # It is near what is in force: no write.
+        assert times.choose(serving, children_of(serving, {MAP: 0.105})) == {MAP: 0.105}
+        # A new operator goes on from there.
+        assert ServiceTimes(wake=print).choose(serving, children_of(serving, {MAP: 0.105})) == {MAP: 0.105}
+        instances.clear()
+        await asyncio.wait_for(looked.wait(), timeout=5)
+        await asyncio.sleep(0)  # for what was looked at to be taken in
+        assert times.choose(serving, children_of(serving, {})) == {}, "another model may have the name next"
+        task.cancel()
 
 
 def test_whoever_comes_next_makes_the_same_depth_of_it() -> None:
