@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Lock
 from typing import Self
 
 from forebay.controller.__main__ import main
@@ -21,6 +22,7 @@ class Nursery:
     """The process that forks them."""
 
     def __enter__(self) -> Self:
+        self._asking = Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.controller.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, cwd=ROOT, preexec_fn=die_with_parent,  # noqa: PLW1509
@@ -35,8 +37,9 @@ class Nursery:
         """Start an operator; its pid."""
         assert self._process.stdin
         assert self._process.stdout
-        print(json.dumps({"log": str(log), "environment": environment}), file=self._process.stdin, flush=True)
-        return int(self._process.stdout.readline())
+        with self._asking:  # or one is told another's pid
+            print(json.dumps({"log": str(log), "environment": environment}), file=self._process.stdin, flush=True)
+            return int(self._process.stdout.readline())
 
 
 def fork_operators() -> None:

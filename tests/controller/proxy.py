@@ -1,8 +1,6 @@
-"""Between operators and the apiserver: tells who wrote what when, and kills an operator at one of its writes."""
+"""Between operators and the apiserver: tells who wrote what when, and says when one is to be killed."""
 
 import asyncio
-import os
-import signal
 import ssl
 import threading
 import time
@@ -16,6 +14,8 @@ from yarl import URL
 from forebay.local.ports import HOST, find_free_ports
 from tests.api.apiserver import ControlPlane
 
+KILLED_WITHIN_S = 10
+
 
 class Write(NamedTuple):
     """A request that changes something, when it came, and what was answered (0: it was not passed on)."""
@@ -28,12 +28,11 @@ class Write(NamedTuple):
 
 @dataclass
 class Visitor:
-    """An operator, known by the token that it sends. At its `kill_at`-th write the process `pid` is killed.
+    """An operator, known by the token that it sends. At its `kill_at`-th write it is to be killed, and hears no more.
 
     `late`: the apiserver has answered by then, and only the operator doesn't hear of it.
     """
 
-    pid: int = 0
     kill_at: int = 0
     late: bool = False
     killed: threading.Event = field(default_factory=threading.Event)
@@ -67,6 +66,8 @@ class Proxy:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._start())
         self._loop.run_forever()
+        self._loop.run_until_complete(self._end())
+        self._loop.close()
 
     async def _start(self) -> None:
         context = ssl.create_default_context(cafile=str(self._plane.ca))
@@ -74,10 +75,14 @@ class Proxy:
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
         app = web.Application(client_max_size=2**26)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, HOST, self._port).start()
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, HOST, self._port).start()
         self._started.set()
+
+    async def _end(self) -> None:
+        await self._runner.cleanup()
+        await self._session.close()
 
     def cut(self) -> None:
         """Answer nothing any more, and end the streams, as a network does that fails."""
@@ -101,7 +106,7 @@ class Proxy:
             return web.Response(status=503)
         is_last = is_write and len(visitor.writes) + 1 == visitor.kill_at
         if visitor.killed.is_set() or (is_last and not visitor.late):
-            return self._kill(visitor)
+            return await self._keep_waiting(visitor)
         headers = {name: value for name, value in request.headers.items() if name in ("Content-Type", "Accept")}
         headers["Authorization"] = f"Bearer {self._plane.token}"
         url = URL(self._plane.url + request.path_qs, encoded=True)
@@ -120,13 +125,12 @@ class Proxy:
                     del self._streams[id(request)]
             body = await answer.read()
             if is_last:
-                return self._kill(visitor)
+                return await self._keep_waiting(visitor)
             return web.Response(status=answer.status, body=body, content_type=answer.content_type)
 
-    def _kill(self, visitor: Visitor) -> web.Response:
-        if not visitor.killed.is_set():
-            visitor.killed.set()
-            os.kill(visitor.pid, signal.SIGKILL)
+    async def _keep_waiting(self, visitor: Visitor) -> web.Response:
+        visitor.killed.set()
+        await asyncio.sleep(KILLED_WITHIN_S)
         return web.Response(status=503)
 
 

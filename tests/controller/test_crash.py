@@ -65,7 +65,7 @@ def run(site: Site, case: Case) -> Visitor:
     visitor = site.proxy.visitors[token] = Visitor(kill_at=case.kill_at, late=case.late)
     kubeconfig = write_kubeconfig(site.folder / token, url=site.proxy.url, token=token)
     (port,) = find_free_ports(1)
-    visitor.pid = site.nursery.start(
+    pid = site.nursery.start(
         site.folder / f"{token}.log", KUBECONFIG=str(kubeconfig), FOREBAY_NAMESPACE=case.namespace,
         FOREBAY_WATCH_NAMESPACES=case.namespace, FOREBAY_PORT=str(port), FOREBAY_LOG_FORMAT="text",
     )  # fmt: skip
@@ -77,7 +77,7 @@ def run(site: Site, case: Case) -> Visitor:
         if seen and time.monotonic() > since_s + REST_S + 0.3 and is_at_rest(site.cluster, case.namespace):
             break
     with contextlib.suppress(ProcessLookupError):
-        os.kill(visitor.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     # Its lease is nobody's: who comes next here need not wait.
     site.cluster.client.delete(f"/apis/coordination.k8s.io/v1/namespaces/{case.namespace}/leases/forebay-operator")
     return visitor
