@@ -10,7 +10,7 @@ import kopf
 
 from forebay.controller.tasks import run_until_one_ends
 from forebay.controller.world import World
-from forebay.kube.children import Owner
+from forebay.kube.holdings import Owner
 from forebay.kube.resources import MODEL_DEPLOYMENT
 from forebay.settings import Settings
 

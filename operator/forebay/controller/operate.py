@@ -19,10 +19,10 @@ from forebay.controller.tasks import run_until_one_ends
 from forebay.controller.wakeups import Wakeups
 from forebay.controller.world import World
 from forebay.kube.apply import Applier
-from forebay.kube.children import Owner
 from forebay.kube.client import UNANSWERED, ApiError, Client
 from forebay.kube.connection import Connection
 from forebay.kube.gateways import Gateways
+from forebay.kube.holdings import Owner
 from forebay.kube.lease import Fence, LostLeaseError
 from forebay.kube.resources import CHILDREN, OURS, POD
 from forebay.kube.watch import Scope, Watch

@@ -14,10 +14,11 @@ from forebay.controller.pod_logs import PodLogs
 from forebay.controller.service_times import ServiceTimes
 from forebay.controller.world import World
 from forebay.kube.apply import MANAGER, Applier, OwnerReference
-from forebay.kube.children import Child, Id, Owner
+from forebay.kube.children import Child, Id
 from forebay.kube.client import APPLY, Client
 from forebay.kube.events import post_event
 from forebay.kube.gateways import Gateways
+from forebay.kube.holdings import Owner
 from forebay.kube.resources import MODEL_DEPLOYMENT
 from forebay.observation import Observation, Reason, Trouble
 from forebay.plan.cluster import check_reachable

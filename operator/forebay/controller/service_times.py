@@ -10,8 +10,9 @@ from typing import Any
 
 import aiohttp
 
-from forebay.kube.children import Child, Id, Owner
+from forebay.kube.children import Child, Id
 from forebay.kube.connection import bracket
+from forebay.kube.holdings import Owner
 from forebay.metrics import STATS_FILTER, QueueStats, parse_queue_stats
 from forebay.plan.names import METRICS_PORT, SERVICE_TIME_ANNOTATION
 from forebay.plan.pods import build_queue_map_name

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from forebay.controller.tasks import run_until_one_ends
-from forebay.kube.children import Owner
+from forebay.kube.holdings import Owner
 
 
 class Wakeups:

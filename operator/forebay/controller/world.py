@@ -1,15 +1,18 @@
 """What is known of the cluster: ModelDeployments, their children, their pods. Every change wakes whom it concerns."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from forebay.kube.children import Children, Id, Owner
+from forebay.kube.children import Children
+from forebay.kube.holdings import Holdings, Owner
 from forebay.kube.packing import pack, unpack
 from forebay.kube.pods import Pods
 from forebay.kube.resources import Resource
 from forebay.kube.watch import Follower
 
 Json = dict[str, Any]
+Owned = tuple[Owner, Json]
 
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 
@@ -22,11 +25,6 @@ class World:
         self.pods = Pods()
         self._deployments: dict[Owner, tuple[int, bytes]] = {}
         self._wake = wake
-
-    @property
-    def owners(self) -> Sequence[Owner]:
-        """All ModelDeployments."""
-        return list(self._deployments)
 
     def find(self, owner: Owner) -> Json | None:
         """A ModelDeployment as it is now."""
@@ -51,37 +49,21 @@ class World:
 
     def follow_children(self, resource: Resource, *, namespace: str) -> Follower:
         """Who hears of the children of a kind, in a namespace or (empty) in all."""
-
-        def on_list(bodies: Sequence[Json]) -> None:
-            owned = [(owner, body) for body in bodies if (owner := owner_of(body))]
-            self._wake_all(self.children.replace(resource.kind, owned, namespace=namespace))
-
-        def on_change(there: bool, body: Json) -> None:
-            owner, metadata = owner_of(body), body["metadata"]
-            key = Id(resource.kind, metadata["name"])
-            self._wake_all({self.children.release(metadata["namespace"], key, owner=owner)})
-            if owner is None:
-                return
-            children = self.children
-            changed = children.put(owner, body) if there else children.drop(owner, key, uid=metadata["uid"])
-            self._wake_all({owner} if changed else ())
-
-        return Follower(on_list, on_change)
+        return self._follow(self.children, partial(self.children.replace, resource.kind, namespace=namespace))
 
     def follow_pods(self, *, namespace: str) -> Follower:
         """Who hears of the pods, in a namespace or (empty) in all."""
+        return self._follow(self.pods, partial(self.pods.replace, namespace=namespace))
 
+    def _follow(self, held: Holdings[Any, Any], replace: Callable[[Sequence[Owned]], set[Owner]]) -> Follower:
         def on_list(bodies: Sequence[Json]) -> None:
-            owned = [(owner, body) for body in bodies if (owner := owner_of(body))]
-            self._wake_all(self.pods.replace(owned, namespace=namespace))
+            self._wake_all(replace([(owner, body) for body in bodies if (owner := owner_of(body))]))
 
         def on_change(there: bool, body: Json) -> None:
-            owner, metadata = owner_of(body), body["metadata"]
-            self._wake_all({self.pods.release(metadata["namespace"], metadata["name"], owner=owner)})
-            if owner is None:
-                return
-            changed = self.pods.put(owner, body) if there else self.pods.drop(owner, metadata["name"])
-            self._wake_all({owner} if changed else ())
+            owner = owner_of(body)
+            self._wake_all({held.release(body["metadata"]["namespace"], held.key_of(body), owner=owner)})
+            if owner is not None and (held.put(owner, body) if there else held.lose(owner, body)):
+                self._wake(owner)
 
         return Follower(on_list, on_change)
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from forebay.kube.children import APPLIED, Child, Children, Id, Owner, build_child
+from forebay.kube.children import APPLIED, Child, Children, Id, build_child
 from forebay.kube.client import APPLY, Answer, ApiError, Client
+from forebay.kube.holdings import Owner
 from forebay.kube.match import is_as_wanted
 from forebay.kube.resources import BY_KIND, CHILDREN
 from forebay.plan.names import digest

@@ -1,11 +1,11 @@
 """What is known of the children in the cluster, from the watch and from our own writes; kept small."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from forebay.api import GROUP
+from forebay.kube.holdings import Holdings, Owner
 from forebay.kube.packing import pack, unpack
 
 Json = dict[str, Any]
@@ -19,13 +19,6 @@ class Id(NamedTuple):
     """A child in its namespace."""
 
     kind: str
-    name: str
-
-
-class Owner(NamedTuple):
-    """The ModelDeployment that children belong to."""
-
-    namespace: str
     name: str
 
 
@@ -67,13 +60,11 @@ def build_child(body: Mapping[str, Any]) -> Child:
     )
 
 
-class Children:
-    """The children of all ModelDeployments, by owner."""
+class Children(Holdings[Id, Child]):
+    """The children of all ModelDeployments."""
 
     def __init__(self) -> None:
-        self._found: defaultdict[Owner, dict[Id, Child]] = defaultdict(dict)
-        # Whose each was when it was seen last: labels change.
-        self._owners: dict[tuple[str, Id], Owner] = {}
+        super().__init__()
         # What was looked at and found as wanted, so that it is not unpacked again: uid -> (version, digest).
         self._settled: dict[str, tuple[str, str]] = {}
 
@@ -81,35 +72,30 @@ class Children:
         """The children of a ModelDeployment."""
         return self._found.get(owner, {})
 
+    def key_of(self, body: Mapping[str, Any]) -> Id:
+        """Its kind and name."""
+        return Id(body["kind"], body["metadata"]["name"])
+
     def put(self, owner: Owner, body: Mapping[str, Any]) -> bool:
         """Keep an object as it is now; False if it was known already, or is older than what is known."""
-        key = Id(body["kind"], body["metadata"]["name"])
-        known = self._found[owner].get(key)
+        key = self.key_of(body)
+        known = self.of(owner).get(key)
         version = body["metadata"]["resourceVersion"]
         if known is not None and known.uid == body["metadata"]["uid"] and int(version) <= int(known.resource_version):
             return False
-        self._found[owner][key] = build_child(body)
-        self._owners[owner.namespace, key] = owner
+        self._keep(owner, key, build_child(body))
         return True
 
-    def release(self, namespace: str, key: Id, *, owner: Owner | None) -> Owner | None:
-        """Forget an object that another has now, or nobody; who had it before."""
-        before = self._owners.get((namespace, key))
-        if before is None or before == owner:
-            return None
-        self.drop(before, key, uid=self._found[before][key].uid)
-        return before
+    def lose(self, owner: Owner, body: Mapping[str, Any]) -> bool:
+        """Forget an object that is gone."""
+        return self.drop(owner, self.key_of(body), uid=body["metadata"]["uid"])
 
     def drop(self, owner: Owner, key: Id, *, uid: str) -> bool:
         """Forget an object that is gone; False if it was not known, or another has its name by now."""
-        known = self._found.get(owner, {}).get(key)
+        known = self.of(owner).get(key)
         if known is None or known.uid != uid:
             return False
-        del self._found[owner][key]
-        self._owners.pop((owner.namespace, key), None)
-        self._settled.pop(uid, None)
-        if not self._found[owner]:
-            del self._found[owner]
+        self._remove(owner, key)
         return True
 
     def settle(self, child: Child, digest: str) -> None:
@@ -121,19 +107,11 @@ class Children:
         return self._settled.get(child.uid) == (child.resource_version, digest)
 
     def replace(self, kind: str, bodies: Iterable[tuple[Owner, Mapping[str, Any]]], *, namespace: str) -> set[Owner]:
-        """Keep exactly these objects of a kind, in a namespace or (empty) in all of them; the owners of those that have
-        changed or are gone.
-        """
-        changed, there = set(), set()
-        for owner, body in bodies:
-            there.add((owner, body["metadata"]["name"]))
-            if before := self.release(owner.namespace, Id(kind, body["metadata"]["name"]), owner=owner):
-                changed.add(before)
-            if self.put(owner, body):
-                changed.add(owner)
-        known = [(owner, key) for owner, found in self._found.items() for key in found if key.kind == kind]
-        for owner, key in known:
-            if (owner, key.name) not in there and namespace in ("", owner.namespace):
-                self.drop(owner, key, uid=self._found[owner][key].uid)
-                changed.add(owner)
-        return changed
+        """Keep exactly these objects of a kind."""
+        return self._replace(bodies, namespace=namespace, covers=lambda key: key.kind == kind)
+
+    def _remove(self, owner: Owner, key: Id) -> Child | None:
+        removed = super()._remove(owner, key)
+        if removed is not None:
+            self._settled.pop(removed.uid, None)
+        return removed

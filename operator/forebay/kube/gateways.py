@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 
-from forebay.kube.children import Owner
 from forebay.kube.client import UNANSWERED, ApiError, Client
 from forebay.kube.connection import bracket
+from forebay.kube.holdings import Owner
 from forebay.kube.resources import GATEWAY_SELECTOR, POD
 from forebay.rollout.state import GatewayState
 from forebay.status.pods import find_condition, is_live

@@ -1,10 +1,9 @@
 """The pods of all ModelDeployments, as far as their state tells something."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from forebay.kube.children import Owner
+from forebay.kube.holdings import Holdings, Owner
 from forebay.kube.packing import pack, unpack
 from forebay.status.pods import is_ready
 
@@ -28,26 +27,21 @@ def trim(body: Mapping[str, Any]) -> Json:
     """What is kept of a pod: who it is, where it is, what it asks for, and how it is."""
     metadata, spec, status = body["metadata"], body.get("spec", {}), body.get("status", {})
     containers = {
-        kind: [_keep(each, _CONTAINER) for each in spec.get(kind, ())] for kind in ("initContainers", "containers")
+        kind: [_pick(each, _CONTAINER) for each in spec.get(kind, ())] for kind in ("initContainers", "containers")
     }
     return {
-        "metadata": _keep(metadata, _METADATA),
-        "spec": {**containers, **_keep(spec, _SPEC)},
-        "status": _keep(status, _STATUS),
+        "metadata": _pick(metadata, _METADATA),
+        "spec": {**containers, **_pick(spec, _SPEC)},
+        "status": _pick(status, _STATUS),
     }
 
 
-def _keep(body: Mapping[str, Any], names: Iterable[str]) -> Json:
+def _pick(body: Mapping[str, Any], names: Iterable[str]) -> Json:
     return {name: body[name] for name in names if name in body}
 
 
-class Pods:
-    """Pods by owner and name, packed."""
-
-    def __init__(self) -> None:
-        self._found: defaultdict[Owner, dict[str, bytes]] = defaultdict(dict)
-        # Whose each was when it was seen last: people take a pod out of service by its labels.
-        self._owners: dict[tuple[str, str], Owner] = {}
+class Pods(Holdings[str, bytes]):
+    """The pods of all ModelDeployments by name, packed."""
 
     def of(self, owner: Owner) -> list[Json]:
         """The pods of a ModelDeployment, in the order of their names."""
@@ -63,43 +57,22 @@ class Pods:
             for component, pod in ready.items():
                 yield owner, component, pod["metadata"]["uid"], pod["status"]["podIP"]
 
+    def key_of(self, body: Mapping[str, Any]) -> str:
+        """Its name."""
+        return str(body["metadata"]["name"])
+
     def put(self, owner: Owner, body: Mapping[str, Any]) -> bool:
         """Keep a pod as it is now; False if nothing that is kept has changed."""
-        packed = pack(trim(body))
-        name = body["metadata"]["name"]
-        if self._found[owner].get(name) == packed:
+        name, packed = self.key_of(body), pack(trim(body))
+        if self._found.get(owner, {}).get(name) == packed:
             return False
-        self._found[owner][name] = packed
-        self._owners[owner.namespace, name] = owner
+        self._keep(owner, name, packed)
         return True
 
-    def release(self, namespace: str, name: str, *, owner: Owner | None) -> Owner | None:
-        """Forget a pod that another has now, or nobody; who had it before."""
-        before = self._owners.get((namespace, name))
-        if before is None or before == owner:
-            return None
-        self.drop(before, name)
-        return before
-
-    def drop(self, owner: Owner, name: str) -> bool:
+    def lose(self, owner: Owner, body: Mapping[str, Any]) -> bool:
         """Forget a pod that is gone."""
-        found = self._found.get(owner, {}).pop(name, None)
-        self._owners.pop((owner.namespace, name), None)
-        if not self._found.get(owner):
-            self._found.pop(owner, None)
-        return found is not None
+        return self._remove(owner, self.key_of(body)) is not None
 
     def replace(self, bodies: Iterable[tuple[Owner, Mapping[str, Any]]], *, namespace: str) -> set[Owner]:
-        """Keep exactly these pods, in a namespace or (empty) in all; the owners of the changed and of the gone."""
-        changed, there = set(), set()
-        for owner, body in bodies:
-            there.add((owner, body["metadata"]["name"]))
-            if before := self.release(owner.namespace, body["metadata"]["name"], owner=owner):
-                changed.add(before)
-            if self.put(owner, body):
-                changed.add(owner)
-        for owner, name in [(owner, name) for owner, found in self._found.items() for name in found]:
-            if (owner, name) not in there and namespace in ("", owner.namespace):
-                self.drop(owner, name)
-                changed.add(owner)
-        return changed
+        """Keep exactly these pods."""
+        return self._replace(bodies, namespace=namespace, covers=lambda _: True)

@@ -11,7 +11,8 @@ from yaml import safe_load
 
 from forebay.api import ModelDeployment
 from forebay.controller.service_times import ServiceTimes
-from forebay.kube.children import Child, Id, Owner, build_child
+from forebay.kube.children import Child, Id, build_child
+from forebay.kube.holdings import Owner
 from forebay.plan.manifests import build_manifests, with_service_times
 from forebay.plan.names import DEPTH_KEY
 from forebay.plan.resolve import Serving, resolve

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from forebay.controller.wakeups import Wakeups
-from forebay.kube.children import Owner
+from forebay.kube.holdings import Owner
 
 A, B = Owner("default", "a"), Owner("default", "b")
 

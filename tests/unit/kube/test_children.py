@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from forebay.kube.children import Children, Id, Owner
+from forebay.kube.children import Children, Id
+from forebay.kube.holdings import Owner
 
 A, B, ELSEWHERE = Owner("one", "a"), Owner("one", "b"), Owner("two", "a")
 OWNED = [{"apiVersion": "forebay.dev/v1alpha1", "controller": True, "uid": "md", "name": "a"}]

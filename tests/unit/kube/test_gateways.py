@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from forebay.kube.children import Owner
 from forebay.kube.gateways import summarize
+from forebay.kube.holdings import Owner
 
 MD = Owner("ns", "md")
 
