@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
@@ -60,7 +62,7 @@ class Client:
         self.on_write = on_write
         self._retries = retries
         connector = aiohttp.TCPConnector(ssl=connection.ssl, limit=64)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, trust_env=True)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, proxy=_find_proxy(self.url))
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,6 +159,12 @@ class Client:
 
     async def _headers(self) -> dict[str, str]:
         return {"Accept": _JSON, **await self._connection.headers()}
+
+
+def _find_proxy(url: str) -> str | None:
+    """As HTTPS_PROXY and NO_PROXY say. They are read once: aiohttp would for each request, and netrc with them."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
 def _error(status: int, text: str | bytes) -> ApiError:
