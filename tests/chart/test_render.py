@@ -8,6 +8,7 @@ from functools import cache
 import kubernetes_validate
 import pytest
 
+from forebay.cluster.kinds import OLDEST_MINOR
 from forebay.plan import envoy_gateway
 from forebay.plan.images import Images
 from forebay.settings import PREFIX, Settings, read_settings
@@ -27,7 +28,7 @@ from tests.chart.charts import (
 from tests.chart.edges import combine, read_edges
 
 # The oldest that the chart takes, and the newest that is known here.
-OLDEST, NEWEST = "1.30", "1.34"
+OLDEST, NEWEST = f"1.{OLDEST_MINOR}", "1.34"
 FOREIGN = ("monitoring.coreos.com/", "gateway.networking.k8s.io/")
 SETS = combine(read_edges())
 each_set = pytest.mark.parametrize("place", range(len(SETS)))
@@ -61,6 +62,10 @@ def test_kubernetes_takes_it(place: int):
 def validate(manifest: str) -> None:
     """Most are the same in many sets."""
     kubernetes_validate.validate(json.loads(manifest), NEWEST, strict=True)
+
+
+def test_the_chart_takes_what_the_command_takes():
+    assert f'\nkubeVersion: ">={OLDEST}.0-0"\n' in (CHART / "Chart.yaml").read_text()
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])

@@ -16,9 +16,9 @@ NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("minor", "state"), [("28", State.MISSING), ("28+", State.MISSING), ("29", State.OK), ("34+", State.OK)]
+    ("minor", "state"), [("29", State.MISSING), ("29+", State.MISSING), ("30", State.OK), ("34+", State.OK)]
 )
-def test_sidecars_need_a_version(minor: str, state: State) -> None:
+def test_pods_need_a_version(minor: str, state: State) -> None:
     found = describe_version({"major": "1", "minor": minor, "gitVersion": f"v1.{minor}.0"}, "https://a")
     assert found.state is state
 

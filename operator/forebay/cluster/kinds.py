@@ -1,4 +1,4 @@
-"""Resources that only the forebay command reads or writes."""
+"""What only the forebay command needs to know of a cluster: more resources, the namespace, and the oldest version."""
 
 from forebay.kube.resources import Resource
 
@@ -10,3 +10,5 @@ CRD = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customres
 ACCESS_REVIEW = Resource("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews")
 
 SYSTEM_NAMESPACE = "forebay-system"
+# Of Kubernetes 1, as in the chart: native sidecars came with 29, a preStop hook that sleeps without a shell with 30.
+OLDEST_MINOR = 30

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from forebay.cluster.findings import Finding, State
-from forebay.cluster.kinds import ACCESS_REVIEW, NAMESPACE, NODE
+from forebay.cluster.kinds import ACCESS_REVIEW, NAMESPACE, NODE, OLDEST_MINOR
 from forebay.cluster.session import Cluster
 from forebay.kube.client import ApiError
 from forebay.kube.resources import MODEL_DEPLOYMENT, POD, Resource
@@ -15,7 +15,6 @@ from forebay.status.pods import find_condition
 
 Json = dict[str, Any]
 
-OLDEST_MINOR = 29
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 # Extended resources that are no accelerators.
 _OTHERS = re.compile(r"(^|\.)(kubernetes\.io|k8s\.io|amazonaws\.com)/|^hugepages-")
@@ -27,18 +26,18 @@ _RIGHTS: tuple[tuple[str, Resource, str], ...] = (
 
 
 async def check_version(cluster: Cluster) -> list[Finding]:
-    """The apiserver answers, and is new enough for native sidecars."""
+    """The apiserver answers, and is new enough."""
     return [describe_version(await cluster.client.read("/version"), cluster.client.url)]
 
 
 def describe_version(version: Mapping[str, str], url: str) -> Finding:
-    """Whether a version has native sidecars."""
+    """Whether a version has what Forebay's pods are made of."""
     name = version.get("gitVersion", "?")
     numbers = [int(re.sub(r"\D.*", "", version.get(part, "")) or 0) for part in ("major", "minor")]
     if numbers < [1, OLDEST_MINOR]:
         return Finding(
             State.MISSING,
-            f"the cluster is Kubernetes {name}, which has no native sidecars",
+            f"the cluster is Kubernetes {name}, which is too old for Forebay's pods",
             f"Forebay needs 1.{OLDEST_MINOR} or newer: upgrade the cluster",
         )
     return Finding(State.OK, f"the apiserver at {url} answers: Kubernetes {name}")

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from forebay.cluster.errors import ClusterError
-from forebay.cluster.kinds import CRD, NAMESPACE
+from forebay.cluster.kinds import CRD, NAMESPACE, OLDEST_MINOR
 from forebay.kube.client import APPLY, ApiError, Client
 from forebay.kube.resources import Resource
 from forebay.status.pods import find_condition
@@ -54,7 +54,9 @@ class Objects:
             self._known[version] = {each["kind"]: each for each in found["resources"] if "/" not in each["name"]}
         resource = self._known[version].get(kind)
         if resource is None:
-            raise ClusterError(f"this cluster has no {kind} of {version}: is it older than Kubernetes 1.29?")
+            raise ClusterError(
+                f"this cluster has no {kind} of {version}: is it older than Kubernetes 1.{OLDEST_MINOR}?"
+            )
         metadata = manifest["metadata"]
         namespace = metadata.get("namespace", "default") if resource["namespaced"] else ""
         return Resource(version, kind, resource["name"]).path(namespace=namespace, name=metadata["name"])
