@@ -3,15 +3,18 @@
 import json
 import re
 import shutil
+from dataclasses import fields
 from functools import cache
 
 import kubernetes_validate
 import pytest
 
 from forebay.cluster.kinds import OLDEST_MINOR
+from forebay.environment import PREFIX, read
+from forebay.gateway.settings import PilotSettings
 from forebay.plan import envoy_gateway
 from forebay.plan.images import Images
-from forebay.settings import PREFIX, Settings, read_settings
+from forebay.settings import Settings
 from tests.chart.charts import (
     CHART,
     NAMESPACE,
@@ -169,9 +172,10 @@ def test_the_operator_takes_its_environment(place: int):
 
 def check_environment(env: list[Json], *, whole: bool) -> None:
     given = {each["name"]: each.get("value", "x") for each in env if each["name"].startswith(PREFIX)}
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + field.name.upper() for field in fields(Settings)}
     assert set(given) <= known
-    read_settings(given)
+    read(Settings, given)
+    read(PilotSettings, given)
     # The port is the chart's: 9090.
     assert not whole or known - set(given) == {f"{PREFIX}PORT"}
 

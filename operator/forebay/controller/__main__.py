@@ -12,11 +12,12 @@ import uvloop
 from forebay.controller.metrics import Metrics
 from forebay.controller.operate import operate
 from forebay.controller.server import serve
+from forebay.environment import SettingsError
 from forebay.kube.client import Client
 from forebay.kube.connection import Connection, NoClusterError, find_pod_connection
 from forebay.kube.lease import Election, Fence, LostLeaseError, lead
 from forebay.logs import set_up_logs
-from forebay.settings import Settings, SettingsError, read_settings
+from forebay.settings import Settings, read_settings
 
 _log = logging.getLogger(__name__)
 

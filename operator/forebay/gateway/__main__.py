@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 
+from forebay.environment import SettingsError
 from forebay.gateway.admin import EnvoyAdmin
 from forebay.gateway.pilot import Pilot
 from forebay.gateway.settings import PilotSettings, read_settings
@@ -20,7 +21,7 @@ async def serve(settings: PilotSettings) -> None:
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    connection = find_pod_connection(settings.account)
+    connection = find_pod_connection(settings.service_account)
     if connection is None:
         sys.exit("error: the pilot runs in a pod of a cluster, by its ServiceAccount: there is none")
     async with Client(connection) as client, EnvoyAdmin(settings.admin_socket) as admin:
@@ -28,12 +29,17 @@ async def serve(settings: PilotSettings) -> None:
     _log.info("stopped")
 
 
-def main() -> None:
-    """Entry point."""
-    settings = read_settings()
+def main() -> int:
+    """Run until told to stop."""
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     set_up_logs(form=settings.log_format, level=settings.log_level)
     asyncio.run(serve(settings))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

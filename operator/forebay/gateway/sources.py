@@ -34,7 +34,7 @@ class Sources:
 
     def build(self, client: Client, settings: PilotSettings) -> Iterator[Watch]:
         """What all routes need."""
-        for namespace in settings.watched or ("",):
+        for namespace in settings.namespaces or ("",):
             deployments = self._build_follower(_read_deployment, self._take_deployment)
             yield Watch(client, MODEL_DEPLOYMENT, Scope(namespace), deployments)
             slices = self._build_follower(_read_slice, self._take_slice)
