@@ -49,11 +49,12 @@ def running_ways(folder: Path) -> Iterator[dict[str, Way]]:
     """All ways at once, by name. Each queue is a process of its own, and whoever is not asked does nothing."""
     (serving,) = (resolve(manifest) for manifest in load_text(_MANIFEST, file="bench.yaml", folder=folder))
     upstream, upstream_admin, gateway, gateway_admin = (Address(HOST, port) for port in find_free_ports(4))
+    server, timeout_s = serving.predictor.server, serving.predictor.limits.timeout_s
     one, two = (_find_addresses(serving, folder / name, upstream) for name in ("one", "two"))
     configs = {
         "upstream": build_upstream(upstream, upstream_admin),
-        "one": build_one_stage(build_queue(serving.predictor, one), one),
-        "two": build_queue(serving.predictor, two),
+        "one": build_one_stage(build_queue(server, one, timeout_s=timeout_s), one),
+        "two": build_queue(server, two, timeout_s=timeout_s),
         "gateway": build_gateway([build_route(serving, two.front)], listen=gateway, admin=gateway_admin),
     }
     with contextlib.ExitStack() as stack:

@@ -8,6 +8,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from forebay.api.dump import dump_documents
 from forebay.api.load import load_file
@@ -25,7 +26,6 @@ from forebay.plan.workloads import build_revision
 HERE = Path(__file__).parent
 INPUTS = sorted((HERE / "in").glob("*.yaml"))
 KUBERNETES = "1.34"
-CONFIG_OPTION = "--config-yaml"
 
 each_input = pytest.mark.parametrize("file", INPUTS, ids=lambda file: file.stem)
 
@@ -35,27 +35,17 @@ def load(file: Path) -> list[Serving]:
 
 
 def build_output(file: Path) -> dict[str, str]:
-    """File names and contents: the manifests, the config of each queue, and the gateway's."""
+    """File names and contents: the manifests, and the config of the gateway of `forebay serve`."""
     servings = load(file)
     manifests = [manifest for serving in servings for manifest in build_manifests(serving)]
-    configs = {"gateway.json": build_shared_gateway(servings)}
-    for manifest in manifests:
-        if manifest["kind"] == "Deployment":
-            # Without the hash: the file keeps its name when its content changes.
-            workload = manifest["metadata"]["name"].rpartition("-")[0]
-            name = f"{manifest['metadata']['namespace']}.{workload}.queue.json"
-            configs[name] = take_out_config(manifest, name)
-    texts = {name: json.dumps(config, indent=1) + "\n" for name, config in configs.items()}
-    return {"manifests.yaml": dump_documents(manifests), **texts}
+    gateway = json.dumps(build_shared_gateway(servings), indent=1) + "\n"
+    return {"manifests.yaml": dump_documents(manifests), "gateway.json": gateway}
 
 
-def take_out_config(deployment: dict[str, Any], name: str) -> Any:
-    """The queue's inline config, which the manifest then only names: as text in a text nobody could read it."""
+def find_queue_args(deployment: dict[str, Any]) -> list[str]:
     containers = deployment["spec"]["template"]["spec"]["initContainers"]
-    args = next(each for each in containers if each["name"] == "queue")["args"]
-    place = args.index(CONFIG_OPTION) + 1
-    config, args[place] = json.loads(args[place]), f"<{name}>"
-    return config
+    (found,) = [each["args"] for each in containers if each["name"] == "queue"]
+    return list(found)
 
 
 def build_shared_gateway(servings: list[Serving]) -> Any:
@@ -138,24 +128,24 @@ def test_pods_are_restricted(file: Path) -> None:
                 assert context["readOnlyRootFilesystem"]
 
 
+def validate(*options: str) -> None:
+    """Let Envoy read a config."""
+    argv = [str(find_envoy()), "--mode", "validate", "--log-level", "warning", *options]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "deprecated" not in done.stderr.lower(), done.stderr
+
+
 @each_input
 def test_envoy_takes_the_configs(file: Path, tmp_path: Path) -> None:
     runtime = RuntimeFiles(tmp_path / "runtime")
     runtime.write(build_runtime(slots=1, depth=1))
-    for name, text in build_output(file).items():
-        if not name.endswith(".json"):
-            continue
-        # Envoy watches the mount, which a pod has and this machine hasn't.
-        (tmp_path / name).write_text(text.replace(RUNTIME_DIR, str(runtime.folder)))
-        argv = [
-            str(find_envoy()),
-            "--mode",
-            "validate",
-            "--config-path",
-            str(tmp_path / name),
-            "--log-level",
-            "warning",
-        ]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode == 0, f"{name}: {done.stderr}"
-        assert "deprecated" not in done.stderr.lower(), done.stderr
+    output = build_output(file)
+    (tmp_path / "gateway.json").write_text(output["gateway.json"])
+    validate(
+        "--service-node", "gateway", "--service-cluster", "forebay", "--config-path", str(tmp_path / "gateway.json")
+    )
+    for manifest in yaml.safe_load_all(output["manifests.yaml"]):
+        if manifest["kind"] == "Deployment":
+            # Envoy watches the mount, which a pod has and this machine hasn't.
+            validate(*(each.replace(RUNTIME_DIR, str(runtime.folder)) for each in find_queue_args(manifest)))

@@ -34,6 +34,9 @@ def build_envoy_command(name: str, config: Json, *, folder: Path) -> Command:
     path.write_text(json.dumps(config, indent=1))
     options = {
         "--config-path": str(path),
+        # Envoy watches no file for who has no name.
+        "--service-node": name,
+        "--service-cluster": "forebay",
         # One worker: with two the limits are exceeded, since each keeps its own count.
         "--concurrency": "1",
         "--log-level": "warning",

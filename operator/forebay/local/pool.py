@@ -75,7 +75,8 @@ class Pool:
             env={**launcher.env, **self.workload.env},
             shared_memory=region,
         )
-        queue = build_envoy_command(f"{name}.queue", build_queue(self.workload, addresses), folder=folder)
+        config = build_queue(self.workload.server, addresses, timeout_s=self.workload.limits.timeout_s)
+        queue = build_envoy_command(f"{name}.queue", config, folder=folder)
         return Instance(self.workload, addresses=addresses, server=server, queue=queue, on_change=self._on_change)
 
     def _on_change(self, instance: Instance) -> None:
@@ -97,6 +98,6 @@ def _find_addresses(workload: Workload, runtime: Path, predictors: Sequence[Upst
         model_grpc=grpc,
         model_metrics=triton_metrics if workload.server is Server.TRITON else http,
         egress=egress,
-        predictors=predictors if workload.role is Role.TRANSFORMER else (),
+        predictors=tuple(predictors) if workload.role is Role.TRANSFORMER else (),
         runtime_dir=str(runtime),
     )

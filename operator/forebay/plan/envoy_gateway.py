@@ -88,7 +88,6 @@ def build_gateway(routes: Sequence[Route], *, listen: Address, admin: Address) -
         "gateway", virtual_hosts=[*(each.host for each in built.values()), shared], replies=build_mappers()
     )
     return {
-        "node": {"id": "gateway", "cluster": "gateway"},
         "admin": {"address": build_address(admin)},
         "static_resources": {
             "listeners": [{"name": "gateway", "address": build_address(listen), "filter_chains": [chain]}],

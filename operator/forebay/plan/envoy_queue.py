@@ -5,7 +5,6 @@ is the connection pool of the cluster `queue`; `work`, an internal listener behi
 server. So both protocols share one queue and its slots, and the time in `work` alone is the service time.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forebay.plan import names
@@ -24,7 +23,7 @@ from forebay.plan.envoy import (
     build_virtual_host,
 )
 from forebay.plan.envoy_replies import build_mappers, build_refusal
-from forebay.plan.resolve import Server, Workload
+from forebay.plan.resolve import Server
 from forebay.plan.units import format_envoy_duration
 
 _CONTROL_TIMEOUT = "5s"
@@ -56,23 +55,22 @@ class QueueAddresses:
     model_grpc: Address
     model_metrics: Address
     egress: Address
-    predictors: Sequence[Upstream]
+    predictors: tuple[Upstream, ...]
     runtime_dir: str
 
 
 _NOT_SERVED = "this path is not served: see the README for the paths of the Open Inference Protocol that are"
 
 
-def build_queue(workload: Workload, addresses: QueueAddresses) -> Json:
-    """The whole config (bootstrap) of one instance's sidecar."""
+def build_queue(server: Server, addresses: QueueAddresses, *, timeout_s: float) -> Json:
+    """The whole config (bootstrap) of one instance's sidecar. A request is answered within `timeout_s`."""
     listeners = [
-        _build_listener("front", addresses.front, _build_front(workload)),
+        _build_listener("front", addresses.front, _build_front(server, format_envoy_duration(timeout_s))),
         {"name": "work", "internal_listener": {}, "filter_chains": [_build_work()]},
         _build_listener("metrics", addresses.metrics, _build_metrics()),
     ]
     listeners += [_build_listener("egress", addresses.egress, _build_egress(each)) for each in addresses.predictors]
     return {
-        "node": {"id": workload.role, "cluster": workload.deployment},
         "admin": {"address": build_address(addresses.admin)},
         # Envoy adds up its times this often, and the depth follows from them.
         "stats_flush_interval": "1s",
@@ -85,7 +83,7 @@ def build_queue(workload: Workload, addresses: QueueAddresses) -> Json:
         "layered_runtime": {
             "layers": [_build_live_numbers(addresses.runtime_dir), {"name": "admin", "admin_layer": {}}]
         },
-        "static_resources": {"listeners": listeners, "clusters": _build_clusters(workload, addresses)},
+        "static_resources": {"listeners": listeners, "clusters": _build_clusters(server, addresses)},
     }
 
 
@@ -103,11 +101,10 @@ def _build_listener(name: str, address: Address, chain: Json) -> Json:
     return {"name": name, "address": build_address(address), "filter_chains": [chain]}
 
 
-def _build_front(workload: Workload) -> Json:
-    scripted = workload.server is not Server.TRITON
+def _build_front(server: Server, timeout: str) -> Json:
+    scripted = server is not Server.TRITON
     infer = [*_INFER, *(_SCRIPT_INFER if scripted else ())]
     control = [*_CONTROL, *(_SCRIPT_CONTROL if scripted else ())]
-    timeout = format_envoy_duration(workload.limits.timeout_s)
     routes = [
         *(_build_route(path, names.QUEUE_CLUSTER, timeout) for path in [*infer, f"{_GRPC}ModelInfer"]),
         *(_build_stream_route(path, timeout) for path in _STREAM),
@@ -178,11 +175,11 @@ def _build_egress(upstream: Upstream) -> Json:
     return build_connection_manager("egress", virtual_hosts=[host], replies=build_mappers())
 
 
-def _build_clusters(workload: Workload, addresses: QueueAddresses) -> list[Json]:
+def _build_clusters(server: Server, addresses: QueueAddresses) -> list[Json]:
     queue = build_cluster(names.QUEUE_CLUSTER, InternalListener("work"), protocol="http1")
     # The live numbers stand over these, so that nobody's pods are started anew for another depth.
     queue["circuit_breakers"] = build_limits(connections=1, pending=1)
-    grpc = "http2" if workload.server is not Server.IMAGE else "downstream"
+    grpc = "http2" if server is not Server.IMAGE else "downstream"
     return [
         queue,
         build_cluster(names.MODEL_HTTP_CLUSTER, addresses.model_http, protocol="http1"),

@@ -1,13 +1,14 @@
 """The pod template of a workload: the model server on loopback, the queue in front of it, the download before it."""
 
-import json
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from forebay.plan import names
 from forebay.plan.envoy import Address, DnsName, Json, Upstream
 from forebay.plan.envoy_queue import QueueAddresses, build_queue
+from forebay.plan.inline import format_inline
 from forebay.plan.merge import merge
 from forebay.plan.names import Role, build_labels, digest
 from forebay.plan.resolve import Server, Workload
@@ -123,12 +124,13 @@ def _drain_s(workload: Workload) -> int:
 
 
 def _build_queue_container(workload: Workload, site: Site, predictors: Sequence[DnsName]) -> Json:
-    config = build_queue(workload, _build_queue_addresses(workload, predictors))
+    addresses = _build_queue_addresses(workload, predictors)
+    config = _format_queue(workload.server, addresses, workload.limits.timeout_s)
     return {
         **_build_container("queue", site.images.envoy, site),
         "restartPolicy": "Always",
         # The config is inline, so that a pod explains itself.
-        "args": ["--concurrency", "1", "--disable-hot-restart", "--config-yaml", json.dumps(config)],
+        "args": ["--concurrency", "1", "--disable-hot-restart", "--config-yaml", config],
         "ports": [
             {"name": "http", "containerPort": names.QUEUE_PORT},
             {"name": "metrics", "containerPort": names.METRICS_PORT},
@@ -137,6 +139,12 @@ def _build_queue_container(workload: Workload, site: Site, predictors: Sequence[
         "startupProbe": {"tcpSocket": {"port": names.QUEUE_PORT}, "periodSeconds": 1, "failureThreshold": 60},
         "volumeMounts": [{"name": "runtime", "mountPath": names.RUNTIME_DIR, "readOnly": True}],
     }
+
+
+# Most ModelDeployments have the same one.
+@lru_cache(maxsize=32)
+def _format_queue(server: Server, addresses: QueueAddresses, timeout_s: float) -> str:
+    return format_inline(build_queue(server, addresses, timeout_s=timeout_s))
 
 
 def _build_download(workload: Workload, site: Site) -> Json:
@@ -228,6 +236,6 @@ def _build_queue_addresses(workload: Workload, predictors: Sequence[DnsName]) ->
         model_grpc=Address(_LOOPBACK, names.MODEL_GRPC_PORT if workload.server is not Server.IMAGE else http_port),
         model_metrics=Address(_LOOPBACK, names.MODEL_METRICS_PORT if triton else http_port),
         egress=Address(_LOOPBACK, names.EGRESS_PORT),
-        predictors=[Upstream(members, _MANY) for members in predictors],
+        predictors=tuple(Upstream(members, _MANY) for members in predictors),
         runtime_dir=names.RUNTIME_DIR,
     )

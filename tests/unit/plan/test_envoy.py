@@ -33,7 +33,8 @@ def queue(spec: str) -> dict:
         front=HERE, metrics=HERE, admin=HERE, model_http=HERE, model_grpc=HERE, model_metrics=HERE, egress=HERE,
         predictors=(), runtime_dir="/runtime",
     )  # fmt: skip
-    return build_queue(serving(spec).predictor, addresses)
+    predictor = serving(spec).predictor
+    return build_queue(predictor.server, addresses, timeout_s=predictor.limits.timeout_s)
 
 
 def front_routes(spec: str) -> list[dict]:
