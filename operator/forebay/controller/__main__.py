@@ -11,8 +11,9 @@ import uvloop
 
 from forebay.controller.metrics import Metrics
 from forebay.controller.operate import operate
-from forebay.controller.server import serve
+from forebay.controller.web import build_app
 from forebay.environment import SettingsError
+from forebay.http_port import serve_app
 from forebay.kube.client import Client
 from forebay.kube.connection import Connection, NoClusterError, find_pod_connection
 from forebay.kube.lease import Election, Fence, LostLeaseError, lead
@@ -35,7 +36,7 @@ async def run(settings: Settings) -> None:
     fence, metrics = Fence(), Metrics()
     # Two processes of one pod's name, such as before and after a crash, are two candidates.
     identity = f"{settings.pod_name or socket.gethostname()}_{uuid4().hex[:8]}"
-    async with serve(metrics.registry, port=settings.port), Client(connection) as client:
+    async with serve_app(build_app(metrics.registry), port=settings.port), Client(connection) as client:
         election = Election(client=client, fence=fence, namespace=settings.namespace, identity=identity)
         await lead(election, lambda: operate(connection, fence, metrics, settings, on_start=listen))
 

@@ -5,8 +5,6 @@ import contextlib
 import logging
 from collections.abc import Iterable
 
-from aiohttp import web
-
 from forebay.gateway.admin import EnvoyAdmin
 from forebay.gateway.drain import drain_envoy
 from forebay.gateway.keys import ApiKeys
@@ -19,6 +17,7 @@ from forebay.gateway.settings import PilotSettings
 from forebay.gateway.sources import Sources
 from forebay.gateway.state import Key, State
 from forebay.gateway.web import build_app
+from forebay.http_port import serve_app
 from forebay.kube.client import Client
 from forebay.kube.watch import Watch
 
@@ -46,20 +45,17 @@ class Pilot:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then drain Envoy."""
-        await self._server.start(self._settings.xds_socket)
         app = build_app(
             is_ready=lambda: self._ready,
             build_routes=lambda: build_report(self._state, self._server.conversation),
             write_metrics=self._meter.write,
         )
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, None, self._settings.port, reuse_address=True).start()
-        try:
-            await self._work(stop)
-        finally:
-            await self._server.stop()
-            await runner.cleanup()
+        async with serve_app(app, port=self._settings.port):
+            await self._server.start(self._settings.xds_socket)
+            try:
+                await self._work(stop)
+            finally:
+                await self._server.stop()
 
     async def _work(self, stop: asyncio.Event) -> None:
         sources = Sources(
