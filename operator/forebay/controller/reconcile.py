@@ -23,6 +23,7 @@ from forebay.kube.resources import MODEL_DEPLOYMENT
 from forebay.observation import Observation, Reason, Trouble
 from forebay.plan.cluster import check_reachable
 from forebay.plan.manifests import with_service_times
+from forebay.plan.names import cut_digest
 from forebay.plan.workloads import Revision
 from forebay.rollout.decide import decide
 from forebay.rollout.state import Decision, RevisionState, RolloutState, WorkloadState
@@ -227,7 +228,7 @@ def choose_replicas(target: Revision, state: RolloutState) -> dict[str, int]:
     for planned in target.workloads:
         scaling = planned.workload.scaling
         names = [planned.name, *(state.active.workloads if state.active else ())]
-        same_role = [name for name in names if name.rpartition("-")[0] == planned.name.rpartition("-")[0]]
+        same_role = [name for name in names if cut_digest(name) == cut_digest(planned.name)]
         running = [state.workloads[name].wanted for name in same_role if name in state.workloads]
         chosen[planned.name] = max(scaling.least, min(running[0] if running else scaling.least, scaling.most))
     return chosen
@@ -237,9 +238,8 @@ def find_kept(deployments: Mapping[str, Json], workloads: frozenset[str]) -> set
     """The children of workloads that stay: what they are, what their pods read, and what protects these."""
     kept = set()
     for name in workloads & deployments.keys():
-        prefix = name.rpartition("-")[0]
         kept |= {Id(kind, name) for kind in ("Deployment", "Service", "HorizontalPodAutoscaler")}
-        kept |= {Id(kind, prefix) for kind in ("PodDisruptionBudget", "NetworkPolicy")}
+        kept |= {Id(kind, cut_digest(name)) for kind in ("PodDisruptionBudget", "NetworkPolicy")}
         volumes = deployments[name]["spec"]["template"]["spec"].get("volumes", ())
         kept |= {Id("ConfigMap", volume["configMap"]["name"]) for volume in volumes if "configMap" in volume}
     return kept

@@ -84,6 +84,11 @@ def split_route_name(name: str) -> tuple[str, str]:
     return namespace, deployment
 
 
+def cut_digest(workload: str) -> str:
+    """A workload's name without the digest of its content: the name of what all its revisions share."""
+    return workload.rpartition("-")[0]
+
+
 def digest(content: Any) -> str:
     """Eight hexadecimal digits that name a content."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
