@@ -29,7 +29,7 @@ def test_nothing_is_left(collector: Cluster, tmp_path: Path) -> None:
         for name in names:
             cluster.create(name, spec)
         for name in names:
-            wait_for(lambda name=name: len(cluster.list_children(name)) >= 14)
+            wait_for(lambda name=name: len(cluster.list_children(name)) >= 13)
         operator.wait_quiet(for_s=2)
         cluster.delete(names[0], "ModelDeployment", "digits")
         wait_for(lambda: not cluster.list_children(names[0]))

@@ -111,7 +111,9 @@ def check(site: Site, cases: list[Case]) -> None:
     """Kill them all, let one operator mend everything, and compare with what was never disturbed."""
     with ThreadPoolExecutor(3) as pool:
         visitors = list(pool.map(lambda case: run(site, case), cases))
-    missed = [case for case, visitor in zip(cases, visitors, strict=True) if not visitor.killed.is_set()]
+    missed = [
+        case for case, visitor in zip(cases, visitors, strict=True) if case.kill_at and not visitor.killed.is_set()
+    ]
     assert len(missed) <= len(cases) // 10, f"not killed: {missed}"
     with Operator(site.folder, site.cluster.plane.kubeconfig, namespace="recovery") as operator:
         operator.wait_leading()
@@ -143,7 +145,8 @@ def test_killed_at_every_write_of_a_create_and_of_an_update(site: Site) -> None:
     for spec, number in zip((FIRST, SECOND), numbers, strict=True):
         # Before the first write, and after each: before the second is the same to who comes next as after the first.
         cases = [Case(namespaces[0], 1, late=False)]
-        cases += [Case(namespaces[at], at, late=True) for at in range(1, number + 1)]
+        # One takes more writes than the other: where there is none left to be killed at, it begins all the same.
+        cases += [Case(namespaces[at], at if at <= number else 0, late=True) for at in range(1, len(namespaces))]
         for case in cases:
             there = cluster.find(case.namespace, "ModelDeployment", "digits")
             (cluster.replace if there else cluster.create)(case.namespace, spec)

@@ -54,7 +54,7 @@ def test_render_prints_documents_with_the_script_inline(folder):
     done = forebay("render", str(folder / "good.yaml"))
     assert (done.returncode, done.stderr) == (0, "")
     objects = list(safe_load_all(done.stdout))
-    children = ["ServiceAccount", "Service", "ConfigMap", "ConfigMap", "NetworkPolicy", "PodDisruptionBudget"]
+    children = ["ServiceAccount", "Service", "ConfigMap", "ConfigMap", "NetworkPolicy"]
     assert [each["kind"] for each in objects] == [*children, "Service", "Deployment"]
     assert objects[3]["data"]["script.py"] == SCRIPT
 

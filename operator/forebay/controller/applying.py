@@ -49,16 +49,12 @@ async def _apply(
     if manifest["kind"] != "Deployment" or "replicas" in manifest["spec"]:
         await applier.apply(reference, manifest)
         return
+    there = known.get(Id("Deployment", name))
     is_scaled = Id("HorizontalPodAutoscaler", name) in known
-    if Id("Deployment", name) not in known:
-        # With their number from the beginning: one that was made by who crashed then would have 1, and might take over.
-        await applier.apply(reference, {**manifest, "spec": {**manifest["spec"], "replicas": replicas[name]}})
-    elif is_scaled or applier.is_settled(reference, manifest):
-        await applier.apply(reference, manifest)
-        return
-    # Whoever applied `replicas` before and doesn't now would set it to 1: somebody else must hold it meanwhile.
-    await applier.apply_replicas(reference, name, replicas[name])
-    await applier.apply(reference, manifest)
+    if there and not applier.is_settled(reference, manifest) and (there.created_entry is not None or not is_scaled):
+        # Whoever wrote `replicas` before and doesn't now would set it to 1: somebody else must hold it meanwhile.
+        await applier.apply_replicas(reference, name, replicas[name])
+    await applier.apply(reference, manifest, at_first={"replicas": replicas[name]})
 
 
 def explain(error: ApiError, manifest: Json) -> Trouble:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,9 +14,9 @@ from forebay.controller.planning import Plan, Planner
 from forebay.controller.pod_logs import PodLogs
 from forebay.controller.service_times import ServiceTimes
 from forebay.controller.world import World
-from forebay.kube.apply import MANAGER, Applier, OwnerReference
-from forebay.kube.children import Child, Id
-from forebay.kube.client import APPLY, Client
+from forebay.kube.apply import Applier, OwnerReference
+from forebay.kube.children import MANAGER, Child, Id
+from forebay.kube.client import APPLY, ApiError, Client
 from forebay.kube.events import post_event
 from forebay.kube.gateways import Gateways
 from forebay.kube.holdings import Owner
@@ -162,9 +163,14 @@ class Reconciler:
             namespace=reference.owner.namespace, name=reference.owner.name, subresource="status"
         )
         applied = {"apiVersion": reference.api_version, "kind": reference.kind, "metadata": metadata, "status": status}
-        answer = await self.client.write(
-            "PATCH", path, applied, content_type=APPLY, fieldManager=MANAGER, force="true", fieldValidation="Strict"
-        )
+        try:
+            answer = await self.client.write(
+                "PATCH", path, applied, content_type=APPLY, fieldManager=MANAGER, force="true", fieldValidation="Strict"
+            )
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return  # deleted meanwhile, which is told soon
+            raise
         self.client.on_write(MODEL_DEPLOYMENT.kind, "status")
         self.world.put(answer.body)
         for event in tell_events(previous, status):

@@ -1,12 +1,17 @@
-"""One generic way to write children: server-side apply with one field manager, then prune by owner."""
+"""One generic way to write children: create, or server-side apply with one field manager, then prune by owner.
+
+What isn't there is created: that costs the apiserver half of what applying it does, and never touches what somebody
+else made meanwhile. When it is applied for the first time, its fields are counted as applied: see `_take_over`.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
-from forebay.kube.children import APPLIED, Child, Children, Id, build_child
-from forebay.kube.client import APPLY, Answer, ApiError, Client
+from forebay.kube.children import APPLIED, MANAGER, Child, Children, Id, build_child
+from forebay.kube.client import APPLY, JSON_PATCH, Answer, ApiError, Client
 from forebay.kube.holdings import Owner
 from forebay.kube.match import is_as_wanted
 from forebay.kube.resources import BY_KIND, CHILDREN
@@ -14,9 +19,9 @@ from forebay.plan.names import digest
 
 Json = dict[str, Any]
 
-MANAGER = "forebay"
 # Owns nothing but `replicas` until a HorizontalPodAutoscaler does.
 SCALER = "forebay-scaler"
+_STRICTLY = {"fieldValidation": "Strict"}
 
 
 class ChildConflictError(Exception):
@@ -51,24 +56,30 @@ class Applier:
         self._client = client
         self._children = children
 
-    async def apply(self, reference: OwnerReference, manifest: Json) -> bool:
-        """Make a child as the manifest says; False if it was so already.
+    async def apply(
+        self, reference: OwnerReference, manifest: Json, *, at_first: Mapping[str, Any] = MappingProxyType({})
+    ) -> bool:
+        """Make a child as the manifest says; False if it was so already. Its `spec` begins with `at_first`, too.
 
         Raises ApiError when the apiserver refuses, ChildConflictError when somebody else's object has the name.
         """
         wanted = _complete(manifest, reference)
         key = Id(manifest["kind"], manifest["metadata"]["name"])
         known = self._children.of(reference.owner).get(key)
-        if known is not None:
-            if known.owner_uid and known.owner_uid != reference.uid:
-                # Of a ModelDeployment of the same name that was deleted: it goes sooner or later anyway.
-                await self._delete(reference.owner, key, known)
-                known = None
-            elif not _is_ours(known, reference):
+        if known and known.owner_uid and known.owner_uid != reference.uid:
+            # Of a ModelDeployment of the same name that was deleted: it goes sooner or later anyway.
+            await self._delete(reference.owner, key, known)
+            known = None
+        answer = None if known else await self._create(wanted, at_first)
+        if answer is None:
+            known = known or await self._find(wanted, reference)
+            if not _is_ours(known, reference):
                 raise ChildConflictError(_describe_conflict(manifest))
-            elif self._is_settled(known, wanted):
+            if self._is_settled(known, wanted):
                 return False
-        answer = await (self._write(wanted, force=True) if known else self._create(wanted, reference))
+            if known.created_entry is not None:
+                await self._take_over(reference.owner, key, known)
+            answer = await self._write(wanted)
         self._children.put(reference.owner, answer.body)
         made = self._children.of(reference.owner)[key]
         if made.resource_version == answer.body["metadata"]["resourceVersion"]:
@@ -90,7 +101,7 @@ class Applier:
             "metadata": {"name": name, "namespace": reference.owner.namespace},
             "spec": {"replicas": replicas},
         }
-        answer = await self._write(body, force=True, manager=SCALER)
+        answer = await self._write(body, manager=SCALER)
         self._children.put(reference.owner, answer.body)
 
     async def prune(self, reference: OwnerReference, keep: Iterable[Id]) -> list[Id]:
@@ -132,32 +143,53 @@ class Applier:
         self._children.settle(known, digest)
         return True
 
-    async def _create(self, wanted: Json, reference: OwnerReference) -> Answer:
-        """Write what isn't known to be there. It may be all the same: somebody else's, or ours without its labels."""
-        there = await self._find(wanted, resourceVersion="0") if _may_merge(wanted, reference) else None
+    async def _create(self, wanted: Json, at_first: Mapping[str, Any]) -> Answer | None:
+        """Make what isn't known to be there. None: it is all the same, somebody else's or ours without its labels."""
+        metadata, resource = wanted["metadata"], BY_KIND[wanted["kind"]]
+        path, params = resource.path(namespace=metadata["namespace"]), {"fieldManager": MANAGER, **_STRICTLY}
+        body = {**wanted, "spec": {**wanted["spec"], **at_first}} if at_first else wanted
         try:
-            if there is None:
-                return await self._write(wanted, force=False)
+            answer = await self._client.write("POST", path, body, **params)
         except ApiError as error:
-            if error.status != HTTPStatus.CONFLICT:
-                raise
-            there = await self._find(wanted)
-        if there is not None and not _is_ours(there, reference):
-            raise ChildConflictError(_describe_conflict(wanted))
-        return await self._write(wanted, force=True)
+            if error.reason == "AlreadyExists":
+                return None
+            raise
+        self._client.on_write(resource.kind, "create")
+        return answer
 
-    async def _find(self, wanted: Json, **params: str) -> Child | None:
-        metadata = wanted["metadata"]
-        path = BY_KIND[wanted["kind"]].path(namespace=metadata["namespace"], name=metadata["name"])
-        found = await self._client.find(path, **params)
-        return build_child(found) if found else None
+    async def _find(self, wanted: Json, reference: OwnerReference) -> Child:
+        body = await self._client.read(_path_of(wanted))
+        child = build_child(body)
+        if _is_ours(child, reference):
+            self._children.put(reference.owner, body)
+        return child
 
-    async def _write(self, body: Json, *, force: bool, manager: str = MANAGER) -> Answer:
-        metadata, resource = body["metadata"], BY_KIND[body["kind"]]
-        path = resource.path(namespace=metadata["namespace"], name=metadata["name"])
-        params = {"fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Strict"}
-        answer = await self._client.write("PATCH", path, body, content_type=APPLY, **params)
-        self._client.on_write(resource.kind, "apply")
+    async def _take_over(self, owner: Owner, key: Id, known: Child) -> None:
+        """Count as applied what was created: else a field that is wanted no more would be kept for who created it.
+
+        Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership
+        """
+        entry = f"/metadata/managedFields/{known.created_entry}"
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": known.uid},
+            {"op": "test", "path": f"{entry}/manager", "value": MANAGER},
+            {"op": "replace", "path": f"{entry}/operation", "value": "Apply"},
+        ]
+        path = BY_KIND[key.kind].path(namespace=owner.namespace, name=key.name)
+        try:
+            answer = await self._client.write("PATCH", path, patch, content_type=JSON_PATCH, fieldManager=MANAGER)
+        except ApiError as error:
+            if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+                said = f"{key.kind} {key.name} has changed meanwhile: {error}"
+                raise ApiError(HTTPStatus.CONFLICT, "Conflict", said) from None
+            raise
+        self._client.on_write(key.kind, "take over")
+        self._children.put(owner, answer.body)
+
+    async def _write(self, body: Json, *, manager: str = MANAGER) -> Answer:
+        params = {"fieldManager": manager, "force": "true", **_STRICTLY}
+        answer = await self._client.write("PATCH", _path_of(body), body, content_type=APPLY, **params)
+        self._client.on_write(body["kind"], "apply")
         return answer
 
 
@@ -165,13 +197,9 @@ def _is_ours(child: Child, reference: OwnerReference) -> bool:
     return child.owner_uid == reference.uid or child.is_orphan
 
 
-def _may_merge(wanted: Json, reference: OwnerReference) -> bool:
-    """Whether somebody else's object may have the name, and no field in which the apiserver sees a conflict: it would
-    quietly become ours. People call things as the ModelDeployment, and ConfigMaps merge by their keys.
-    """
-    if wanted["kind"] == "ConfigMap":
-        return "immutable" not in wanted  # one that is has its content's digest in its name
-    return bool(wanted["metadata"]["name"] == reference.owner.name)
+def _path_of(body: Json) -> str:
+    metadata = body["metadata"]
+    return BY_KIND[body["kind"]].path(namespace=metadata["namespace"], name=metadata["name"])
 
 
 def _complete(manifest: Json, reference: OwnerReference) -> Json:

@@ -1,5 +1,6 @@
 """What is known of the children in the cluster, from the watch and from our own writes; kept small."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ from forebay.kube.packing import pack, unpack
 
 Json = dict[str, Any]
 
+# Who writes the fields of children.
+MANAGER = "forebay"
 APPLIED = "forebay.dev/applied"
 # What nobody here reads, and is most of an object.
 _DROPPED = ("managedFields", "selfLink")
@@ -28,12 +31,14 @@ class Child:
 
     `owner_uid` is of the ModelDeployment that controls it; empty where none does. `applied` is the digest of what was
     applied, from its annotation. `is_orphan`: it was applied, and lost its owner since, as by `kubectl delete
-    --cascade=orphan` or with a backup.
+    --cascade=orphan` or with a backup. `created_entry`: where `managedFields` says what we created, as
+    long as nothing was applied since.
     """
 
     uid: str
     owner_uid: str
     is_orphan: bool
+    created_entry: int | None
     resource_version: str
     applied: str
     packed: bytes
@@ -46,6 +51,7 @@ class Child:
 
 def build_child(body: Mapping[str, Any]) -> Child:
     """An object as it is kept."""
+    managed = body["metadata"].get("managedFields", ())
     metadata = {name: value for name, value in body["metadata"].items() if name not in _DROPPED}
     controllers = [each for each in metadata.get("ownerReferences", ()) if each.get("controller")]
     owners = [each for each in controllers if each["apiVersion"].startswith(f"{GROUP}/")]
@@ -54,10 +60,15 @@ def build_child(body: Mapping[str, Any]) -> Child:
         uid=metadata["uid"],
         owner_uid=owners[0]["uid"] if owners else "",
         is_orphan=bool(applied) and not controllers,
+        created_entry=next(itertools.compress(itertools.count(), map(_is_creation, managed)), None),
         resource_version=metadata["resourceVersion"],
         applied=applied,
         packed=pack({**body, "metadata": metadata}),
     )
+
+
+def _is_creation(entry: Mapping[str, Any]) -> bool:
+    return (entry["manager"], entry["operation"]) == (MANAGER, "Update")
 
 
 class Children(Holdings[Id, Child]):

@@ -17,6 +17,7 @@ from forebay.kube.connection import Connection, NoClusterError
 Json = dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
 _JSON = "application/json"
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 _BUSY_S = 1.0
@@ -125,7 +126,7 @@ class Client:
             raise ApiError(error.status, "", f"HTTP {error.status} for {path}") from None
 
     async def write(
-        self, method: str, path: str, body: Json | None = None, *, content_type: str = _JSON, **params: str
+        self, method: str, path: str, body: Json | list[Json] | None = None, *, content_type: str = _JSON, **params: str
     ) -> Answer:
         """Change something."""
         self._before_write()

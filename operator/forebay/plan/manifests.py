@@ -1,4 +1,4 @@
-"""A ModelDeployment's children as plain Kubernetes manifests, one per list entry, ready for server-side apply."""
+"""A ModelDeployment's children as plain Kubernetes manifests, one per list entry, ready to be created or applied."""
 
 from collections.abc import Mapping, Sequence
 
@@ -31,9 +31,9 @@ def build_manifests(serving: Serving, site: Site | None = None, revision: Revisi
             for manifest in (
                 *_build_config_maps(serving, planned.workload),
                 _build_network_policy(serving, planned.workload, site),
-                _build_disruption_budget(serving, planned.workload),
                 _build_members(serving, planned),
                 _build_deployment(serving, planned),
+                *_build_disruption_budget(serving, planned.workload),
                 *_build_autoscaler(serving, planned),
             )
         ),
@@ -93,14 +93,16 @@ def _build_network_policy(serving: Serving, workload: Workload, site: Site) -> J
     return child | {"spec": build_network_policy_spec(serving, workload, site)}
 
 
-def _build_disruption_budget(serving: Serving, workload: Workload) -> Json:
-    """One instance at a time, also when there is but one: a node can always be drained."""
+def _build_disruption_budget(serving: Serving, workload: Workload) -> list[Json]:
+    """One instance at a time, so that a node can always be drained. Of one alone it would protect nothing."""
+    if workload.scaling.most <= 1:
+        return []
     spec = {
         "maxUnavailable": 1,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
         "selector": {"matchLabels": build_labels(deployment=serving.name, role=workload.role)},
     }
-    return _build_part(serving, workload, "policy/v1", "PodDisruptionBudget", build_prefix(workload)) | {"spec": spec}
+    return [_build_part(serving, workload, "policy/v1", "PodDisruptionBudget", build_prefix(workload)) | {"spec": spec}]
 
 
 def _build_members(serving: Serving, planned: Planned) -> Json:
