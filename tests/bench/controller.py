@@ -80,7 +80,7 @@ class Operator:
                     return
             if self.process.poll() is not None:
                 break
-            time.sleep(0.2)
+            time.sleep(0.5)  # to ask takes CPU, too
         raise RuntimeError(f"the operator did not come to rest:\n{read_tail(self.log, max_bytes=4000)}")
 
     @property

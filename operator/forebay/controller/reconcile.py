@@ -16,7 +16,7 @@ from forebay.controller.service_times import ServiceTimes
 from forebay.controller.world import World
 from forebay.kube.apply import Applier, OwnerReference
 from forebay.kube.children import MANAGER, Child, Id
-from forebay.kube.client import APPLY, ApiError, Client
+from forebay.kube.client import JSON_PATCH, ApiError, Client
 from forebay.kube.events import post_event
 from forebay.kube.gateways import Gateways
 from forebay.kube.holdings import Owner
@@ -158,14 +158,16 @@ class Reconciler:
         if status == previous:
             return
         reference = refer_to(body)
-        metadata = {"name": reference.owner.name, "namespace": reference.owner.namespace, "uid": reference.uid}
         path = MODEL_DEPLOYMENT.path(
             namespace=reference.owner.namespace, name=reference.owner.name, subresource="status"
         )
-        applied = {"apiVersion": reference.api_version, "kind": reference.kind, "metadata": metadata, "status": status}
+        patch: list[Json] = [
+            {"op": "test", "path": "/metadata/uid", "value": reference.uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]
         try:
             answer = await self.client.write(
-                "PATCH", path, applied, content_type=APPLY, fieldManager=MANAGER, force="true", fieldValidation="Strict"
+                "PATCH", path, patch, content_type=JSON_PATCH, fieldManager=MANAGER, fieldValidation="Strict"
             )
         except ApiError as error:
             if error.status == HTTPStatus.NOT_FOUND:
