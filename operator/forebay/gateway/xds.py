@@ -155,8 +155,9 @@ class Conversation:
         kind = self._kinds[EDS]
         if not kind.free:
             return {}
-        found = {name: snapshot.find_members(name) for name in sorted(kind.names)}
-        return {name: members for name, members in found.items() if self._sent_members.get(name) != members}
+        found = ((name, self._sent_members.get(name), snapshot.find_members(name)) for name in sorted(kind.names))
+        # Nearly all are the same object: to compare a thousand messages takes its time.
+        return {name: members for name, sent, members in found if sent is not members and sent != members}
 
     def _can_route(self, routes: RouteTable) -> bool:
         return routes.references <= self._kinds[CDS].acked.keys() and routes.references <= self._members.keys()

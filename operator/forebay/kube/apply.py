@@ -183,7 +183,7 @@ class Applier:
                 said = f"{key.kind} {key.name} has changed meanwhile: {error}"
                 raise ApiError(HTTPStatus.CONFLICT, "Conflict", said) from None
             raise
-        self._client.on_write(key.kind, "take over")
+        self._client.on_write(key.kind, "takeover")
         self._children.put(owner, answer.body)
 
     async def _write(self, body: Json, *, manager: str = MANAGER) -> Answer:
