@@ -194,6 +194,27 @@ def test_what_others_add_survives(cluster: Cluster, operator: Operator, namespac
     assert {"name": "THEIRS", "value": "x"} in by_name["predictor"]["env"]
 
 
+def test_what_is_ours_goes_from_what_others_applied_to(cluster: Cluster, operator: Operator, namespace: str) -> None:
+    """Others applied before our own first change of what we created: their entry comes before ours."""
+    cluster.create(namespace, TRITON, labels={"team": "vision", "stage": "test"})
+    cluster.wait_reason(namespace, "Ready")
+    operator.wait_quiet()
+    children = cluster.list_children(namespace).values()
+    for child in children:
+        name = child["metadata"]["name"]
+        theirs = {"apiVersion": child["apiVersion"], "kind": child["kind"], "metadata": {"labels": {"theirs": "a"}}}
+        path = BY_KIND[child["kind"]].path(namespace=namespace, name=name)
+        made = cluster.write("PATCH", path, theirs, form="application/apply-patch+yaml", fieldManager="somebody")
+        assert [each["manager"] for each in made["metadata"]["managedFields"]][:2] == ["somebody", "forebay"]
+    cluster.patch(namespace, "ModelDeployment", "digits", {"metadata": {"labels": {"team": "sound", "stage": None}}})
+
+    def read_labels() -> list[tuple[str, ...]]:
+        found = [each["metadata"]["labels"] for each in cluster.list_children(namespace).values()]
+        return [tuple(labels.get(name, "") for name in ("team", "stage", "theirs")) for labels in found]
+
+    wait_for(lambda: read_labels() == [("sound", "", "a")] * len(children), why=lambda: str(read_labels()))
+
+
 def test_deleted_children_come_back(cluster: Cluster, operator: Operator, namespace: str) -> None:
     cluster.create(namespace, SPEC)
     cluster.wait_reason(namespace, "Ready")
