@@ -90,7 +90,9 @@ def _write_key(key: str) -> str:
 def _write_scalar(value: str | float | bool | None) -> str:
     """Texts are quoted always: readers of YAML don't agree on which of them are numbers or truths."""
     if not isinstance(value, str):
-        return json.dumps(value)
+        written = json.dumps(value)
+        # YAML 1.1 reads 1e-7 as a text.
+        return written if "." in written or not isinstance(value, float) else written.replace("e", ".0e")
     if _PLAIN_TEXT.fullmatch(value):
         return f"'{value}'"
     return (

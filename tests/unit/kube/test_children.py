@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from forebay.kube.children import Children, Id
+from forebay.kube.children import Children, Id, build_child
 from forebay.kube.holdings import Owner
 
+MUCH = {"manager": "forebay", "operation": "Apply", "fieldsV1": {}}
 A, B, ELSEWHERE = Owner("one", "a"), Owner("one", "b"), Owner("two", "a")
 OWNED = [{"apiVersion": "forebay.dev/v1alpha1", "controller": True, "uid": "md", "name": "a"}]
 THEIRS = [{"apiVersion": "apps/v1", "controller": True, "uid": "rs", "name": "a"}]
@@ -12,7 +13,7 @@ KEY = Id("Service", "x")
 
 
 def build(version: int, *, uid: str = "1", name: str = "x", owners: Any = OWNED, applied: str = "d") -> dict[str, Any]:
-    metadata = {"name": name, "uid": uid, "resourceVersion": str(version), "managedFields": ["much"]}
+    metadata = {"name": name, "uid": uid, "resourceVersion": str(version), "managedFields": [MUCH]}
     metadata |= {"annotations": {"forebay.dev/applied": applied} if applied else {}, "ownerReferences": owners}
     return {"kind": "Service", "metadata": metadata}
 
@@ -70,3 +71,14 @@ def test_a_list_is_of_one_kind_and_one_namespace() -> None:
     assert children.of(ELSEWHERE)
     assert children.replace("ConfigMap", [], namespace="") == set()
     assert children.replace("Service", [], namespace="") == {A, B, ELSEWHERE}
+
+
+def test_what_was_created_and_never_applied_is_known() -> None:
+    theirs = {"manager": "somebody", "operation": "Update", "fieldsV1": {}}
+    ours = {"manager": "forebay", "operation": "Update", "fieldsV1": {}}
+    found = []
+    for fields in ([theirs, ours], [theirs, MUCH], []):
+        body = build(1)
+        body["metadata"]["managedFields"] = fields
+        found.append(build_child(body).created_entry)
+    assert found == [1, None, None]
