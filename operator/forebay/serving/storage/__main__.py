@@ -22,11 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="where the files go, inside a volume")
     parser.add_argument("--layout", choices=["triton", "plain"], default="plain", help="what the server needs")
     parser.add_argument("--name", help="the model's name, when its config.pbtxt gives none")
+    parser.add_argument("--allow-loopback", action="store_true", help="https: may lead to this machine: not in a pod")
     options = parser.parse_args(arguments)
     # As process 1 of a container there is no default action. Any moment is good to die at: the journal is on disk.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
     try:
-        fetched = fetch_model(options.uri, options.to, _report)
+        fetched = fetch_model(options.uri, options.to, _report, allow_loopback=options.allow_loopback)
         path = fetched.path
         if options.layout == "triton":
             path = arrange_triton(path, repository_beside(options.to), name=options.name)

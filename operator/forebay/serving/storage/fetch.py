@@ -27,21 +27,25 @@ class Fetched:
     cached: bool
 
 
-def fetch(uri: str, dest: Path, on_progress: OnProgress | None = None) -> Path:
+def fetch(uri: str, dest: Path, on_progress: OnProgress | None = None, *, allow_loopback: bool = False) -> Path:
     """Bring what `uri` names to `dest`, and answer where it lies: `dest`, or for file: the path itself.
+
+    `allow_loopback` is for the user's own machine: in a pod, no address of a manifest may lead to the pod itself.
 
     Another call with an unchanged source downloads nothing. Beside `dest` lie DEST.lock and, until a download is
     complete, DEST.partial, from which the next call goes on. Raises StorageError.
     """
-    return fetch_model(uri, dest, on_progress).path
+    return fetch_model(uri, dest, on_progress, allow_loopback=allow_loopback).path
 
 
-def fetch_model(uri: str, dest: Path, on_progress: OnProgress | None = None) -> Fetched:
+def fetch_model(
+    uri: str, dest: Path, on_progress: OnProgress | None = None, *, allow_loopback: bool = False
+) -> Fetched:
     """As `fetch`, and says what it did."""
     if uri.startswith(_FILE):
         return Fetched(local.find(uri), 0, cached=True)
     place = Place(dest.absolute())
-    source = _open(uri)
+    source = _open(uri, allow_loopback=allow_loopback)
     try:
         with place.locked():
             # With or without a slash at the end it is the same prefix.
@@ -52,13 +56,13 @@ def fetch_model(uri: str, dest: Path, on_progress: OnProgress | None = None) -> 
         source.close()
 
 
-def _open(uri: str) -> Source:
+def _open(uri: str, *, allow_loopback: bool) -> Source:
     if uri.startswith(_S3):
         from forebay.serving.storage.s3 import S3Source  # noqa: PLC0415  (boto3 takes half a second)
 
         return S3Source(uri, connections=WORKERS)
     if uri.startswith(_HTTPS):
-        return HttpsSource(uri, connections=WORKERS)
+        return HttpsSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
     scheme = uri.partition(":")[0]
     raise StorageError(
         Reason.UNSUPPORTED_URI,

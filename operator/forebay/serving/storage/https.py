@@ -4,27 +4,24 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from forebay.serving.storage.errors import Reason, StorageError, redact
-from forebay.serving.storage.https_errors import check_status, corrupt, from_transport_error, too_many_redirects
+from forebay.serving.storage.https_client import READ_BYTES, HttpsClient
+from forebay.serving.storage.https_errors import check_status, corrupt
 from forebay.serving.storage.https_headers import Expected, read_digest, read_size
 from forebay.serving.storage.source import Item, Listing
 
-TIMEOUT = httpx.Timeout(30, connect=5)
-MOST_REDIRECTS = 5
-READ_BYTES = 256 * 1024
 _SHA256 = re.compile(r"sha256=([0-9a-fA-F]{64})")
 
 
 class HttpsSource:
     """One address. `#sha256=HEX` at its end says what must arrive; HTTPS_TOKEN is sent as a bearer token."""
 
-    def __init__(self, uri: str, *, connections: int) -> None:
+    def __init__(self, uri: str, *, connections: int, allow_loopback: bool = False) -> None:
         """Raises StorageError(UnsupportedURI) when the address names no file or has a wrong fragment."""
         parts = urlsplit(uri)
         self._name = redact(uri)
@@ -34,22 +31,12 @@ class HttpsSource:
         self._expected = _read_fragment(parts.fragment, self._name)
         self._url = parts._replace(fragment="").geturl()
         self._has_token = bool(os.environ.get("HTTPS_TOKEN"))
-        headers = {"Accept-Encoding": "identity", "User-Agent": "forebay"}
-        if self._has_token:
-            headers["Authorization"] = f"Bearer {os.environ['HTTPS_TOKEN']}"
-        # httpx itself drops the token when it is sent on to another host.
-        self._client = httpx.Client(
-            headers=headers,
-            timeout=TIMEOUT,
-            follow_redirects=True,
-            max_redirects=MOST_REDIRECTS,
-            limits=httpx.Limits(max_connections=connections),
-            event_hooks={"request": [self._refuse_plain_text]},
-        )
+        self._headers = {"Authorization": f"Bearer {os.environ['HTTPS_TOKEN']}"} if self._has_token else {}
+        self._client = HttpsClient(self._name, connections=connections, allow_loopback=allow_loopback)
 
     def find(self) -> Listing:
         """Ask for the first byte: that tells size, version and whether ranges work, of servers without HEAD too."""
-        with self._get({"Range": "bytes=0-0"}) as answer:
+        with self._client.get(self._url, {**self._headers, "Range": "bytes=0-0"}) as answer:
             if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 size: int | None = 0
             else:
@@ -64,10 +51,10 @@ class HttpsSource:
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
         """Stream bytes [start, end), of the version that was listed if the server keeps versions apart."""
         whole = end is None or (start, end) == (0, item.size)
-        headers = {} if whole else {"Range": f"bytes={start}-{(end or 0) - 1}"}
+        headers = self._headers | ({} if whole else {"Range": f"bytes={start}-{(end or 0) - 1}"})
         if item.etag.startswith('"'):
             headers["If-Match"] = item.etag
-        with self._get(headers) as answer:
+        with self._client.get(self._url, headers) as answer:
             check_status(answer, where=self._name, has_token=self._has_token)
             if not whole and answer.status_code != httpx.codes.PARTIAL_CONTENT:
                 raise StorageError(
@@ -94,26 +81,6 @@ class HttpsSource:
     def close(self) -> None:
         """Let the connections go."""
         self._client.close()
-
-    @contextmanager
-    def _get(self, headers: dict[str, str]) -> Iterator[httpx.Response]:
-        try:
-            with self._client.stream("GET", self._url, headers=headers) as answer:
-                yield answer
-        except httpx.TooManyRedirects as error:
-            raise too_many_redirects(self._name, MOST_REDIRECTS) from error
-        except httpx.TransportError as error:
-            raise from_transport_error(error, where=self._name) from error
-        except httpx.InvalidURL as error:
-            raise StorageError(Reason.UNSUPPORTED_URI, f"{self._name} is no valid address: {error}") from error
-
-    def _refuse_plain_text(self, request: httpx.Request) -> None:
-        if request.url.scheme != "https":
-            raise StorageError(
-                Reason.UNSUPPORTED_URI,
-                f"{self._name} redirects to {redact(str(request.url))}, which isn't https: correct the uri, or give "
-                "that server a certificate",
-            )
 
 
 def _read_fragment(fragment: str, name: str) -> Expected | None:

@@ -1,6 +1,7 @@
 """https against a real TLS server."""
 
 import base64
+import functools
 import hashlib
 import io
 import os
@@ -15,8 +16,11 @@ from typing import Any
 
 import pytest
 
-from forebay.serving.storage import Progress, Reason, StorageError, fetch, fetch_model
+from forebay.serving import storage
+from forebay.serving.storage import Progress, Reason, StorageError
 
+fetch = functools.partial(storage.fetch, allow_loopback=True)
+fetch_model = functools.partial(storage.fetch_model, allow_loopback=True)
 BIG = random.Random(1).randbytes(20 * 1024 * 1024 + 17)
 
 
