@@ -15,7 +15,7 @@ from forebay.serving.storage.retry import LIST_TRIES, retried
 from forebay.serving.storage.source import Listing, Source, check_paths
 
 # Addresses may carry a fragment or a signature, so they are matched by their beginning alone.
-_HTTPS, _S3, _FILE = "https://", "s3://", "file:"
+_HTTPS, _S3, _GS, _AZ, _FILE = "https://", "s3://", "gs://", "az://", "file:"
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,21 @@ def _open(uri: str, *, allow_loopback: bool) -> Source:
         from forebay.serving.storage.s3 import S3Source  # noqa: PLC0415  (boto3 takes half a second)
 
         return S3Source(uri, connections=WORKERS)
+    if uri.startswith(_GS):
+        from forebay.serving.storage.gs import GsSource  # noqa: PLC0415  (as slow)
+
+        return GsSource(uri, connections=WORKERS)
+    if uri.startswith(_AZ):
+        from forebay.serving.storage.az import AzSource  # noqa: PLC0415  (as slow)
+
+        return AzSource(uri)
     if uri.startswith(_HTTPS):
         return HttpsSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
     scheme = uri.partition(":")[0]
     raise StorageError(
         Reason.UNSUPPORTED_URI,
-        f"{scheme}: is no scheme that is understood: write s3://BUCKET/PREFIX, https://HOST/FILE or file:/PATH",
+        f"{scheme}: is no scheme that is understood: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, "
+        "az://ACCOUNT/CONTAINER/PREFIX, https://HOST/FILE or file:/PATH",
     )
 
 

@@ -1,0 +1,14 @@
+"""How addresses of models are written: a pattern for each scheme, in the order in which they are shown."""
+
+_WORD = r"[^ \t\n\r]+"
+_NAME = r"[^/ \t\n\r]+"
+
+_FORMS = {
+    "s3://BUCKET/PREFIX": f"s3://{_NAME}/{_WORD}",
+    "gs://BUCKET/PREFIX": f"gs://{_NAME}/{_WORD}",
+    "az://ACCOUNT/CONTAINER/PREFIX": f"az://{_NAME}/{_NAME}/{_WORD}",
+    "https://HOST/FILE": f"https://{_WORD}",
+    "file:PATH": f"file:{_WORD}",
+}
+URI_FORM = f"{', '.join([*_FORMS][:-1])} or {[*_FORMS][-1]}, with no spaces"
+URI_PATTERN = f"^({'|'.join(_FORMS.values())})$"
