@@ -20,7 +20,7 @@ class Credentials(Model):
         "the names that the storage's own tools use. s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, "
         "AWS_REGION, AWS_ENDPOINT_URL. gs: GOOGLE_APPLICATION_CREDENTIALS_JSON (the text of a service account's key). "
         "az: AZURE_STORAGE_SAS_TOKEN, or AZURE_STORAGE_KEY, or AZURE_STORAGE_CONNECTION_STRING, or AZURE_CLIENT_ID "
-        "with AZURE_TENANT_ID and AZURE_CLIENT_SECRET. https: HTTPS_TOKEN (a bearer token)."
+        "with AZURE_TENANT_ID and AZURE_CLIENT_SECRET. hf: HF_TOKEN, HF_ENDPOINT. https: HTTPS_TOKEN (a bearer token)."
     )
 
 
@@ -32,9 +32,9 @@ class ModelSource(Model):
         max_length=2048,
         pattern=URI_PATTERN,
         repr=False,
-        description="Address of the model's files: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, "
-        "az://ACCOUNT/CONTAINER/PREFIX, https://HOST/FILE (an archive is unpacked) or, with `forebay serve`, file:PATH "
-        "(relative to the manifest). For Triton this is a model repository, or the folder of one model.",
+        description=f"Address of the model's files: {URI_FORM}. An archive behind https is unpacked; file: is for "
+        "`forebay serve` alone, and relative to the manifest; hf: takes a folder too (hf://ORG/MODEL@main/FOLDER). For "
+        "Triton this is a model repository, or the folder of one model.",
         examples=["s3://models/digits/3", "file:./model"],
     )
     credentials: Credentials | None = Field(

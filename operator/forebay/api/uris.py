@@ -7,6 +7,7 @@ _FORMS = {
     "s3://BUCKET/PREFIX": f"s3://{_NAME}/{_WORD}",
     "gs://BUCKET/PREFIX": f"gs://{_NAME}/{_WORD}",
     "az://ACCOUNT/CONTAINER/PREFIX": f"az://{_NAME}/{_NAME}/{_WORD}",
+    "hf://ORG/MODEL[@REVISION]": f"hf://{_NAME}/{_WORD}",
     "https://HOST/FILE": f"https://{_WORD}",
     "file:PATH": f"file:{_WORD}",
 }

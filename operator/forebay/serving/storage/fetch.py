@@ -15,7 +15,7 @@ from forebay.serving.storage.retry import LIST_TRIES, retried
 from forebay.serving.storage.source import Listing, Source, check_paths
 
 # Addresses may carry a fragment or a signature, so they are matched by their beginning alone.
-_HTTPS, _S3, _GS, _AZ, _FILE = "https://", "s3://", "gs://", "az://", "file:"
+_HTTPS, _S3, _GS, _AZ, _HF, _FILE = "https://", "s3://", "gs://", "az://", "hf://", "file:"
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,17 @@ def _open(uri: str, *, allow_loopback: bool) -> Source:
         from forebay.serving.storage.az import AzSource  # noqa: PLC0415  (as slow)
 
         return AzSource(uri)
+    if uri.startswith(_HF):
+        from forebay.serving.storage.hf import HfSource  # noqa: PLC0415  (as slow)
+
+        return HfSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
     if uri.startswith(_HTTPS):
         return HttpsSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
     scheme = uri.partition(":")[0]
     raise StorageError(
         Reason.UNSUPPORTED_URI,
         f"{scheme}: is no scheme that is understood: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, "
-        "az://ACCOUNT/CONTAINER/PREFIX, https://HOST/FILE or file:/PATH",
+        "az://ACCOUNT/CONTAINER/PREFIX, hf://ORG/MODEL, https://HOST/FILE or file:/PATH",
     )
 
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from forebay.serving.storage.errors import Reason, StorageError, redact
-from forebay.serving.storage.https_client import READ_BYTES, HttpsClient
+from forebay.serving.storage.https_client import HttpsClient
 from forebay.serving.storage.https_errors import check_status, corrupt
 from forebay.serving.storage.https_headers import Expected, read_digest, read_size
 from forebay.serving.storage.source import Item, Listing
@@ -40,7 +40,7 @@ class HttpsSource:
             if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 size: int | None = 0
             else:
-                check_status(answer, where=self._name, has_token=self._has_token)
+                self._check_status(answer)
                 size = read_size(answer)
             ranged = answer.status_code == httpx.codes.PARTIAL_CONTENT and size is not None
             self._expected = self._expected or read_digest(answer.headers)
@@ -50,20 +50,9 @@ class HttpsSource:
 
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
         """Stream bytes [start, end), of the version that was listed if the server keeps versions apart."""
-        whole = end is None or (start, end) == (0, item.size)
-        headers = self._headers | ({} if whole else {"Range": f"bytes={start}-{(end or 0) - 1}"})
-        if item.etag.startswith('"'):
-            headers["If-Match"] = item.etag
-        with self._client.get(self._url, headers) as answer:
-            check_status(answer, where=self._name, has_token=self._has_token)
-            if not whole and answer.status_code != httpx.codes.PARTIAL_CONTENT:
-                raise StorageError(
-                    Reason.SERVER_ERROR,
-                    f"{self._name}: the server takes ranges at one time and not at another: run this again, or serve "
-                    "the file without ranges",
-                    transient=True,
-                )
-            yield from answer.iter_raw(READ_BYTES)
+        span = None if end is None or (start, end) == (0, item.size) else (start, end)
+        headers = self._headers | ({"If-Match": item.etag} if item.etag.startswith('"') else {})
+        yield from self._client.read(self._url, headers, span, self._check_status)
 
     def check(self, item: Item, path: Path) -> None:
         """Compare the file with the sha256 of the address, or else with the server's digest, and the size."""
@@ -81,6 +70,9 @@ class HttpsSource:
     def close(self) -> None:
         """Let the connections go."""
         self._client.close()
+
+    def _check_status(self, answer: httpx.Response) -> None:
+        check_status(answer, where=self._name, has_token=self._has_token)
 
 
 def _read_fragment(fragment: str, name: str) -> Expected | None:

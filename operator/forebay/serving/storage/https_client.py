@@ -1,6 +1,6 @@
 """HTTP as downloads need it: guarded addresses, bounded redirects, and errors in our words."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import httpx
@@ -44,6 +44,22 @@ class HttpsClient:
             raise from_transport_error(error, where=self._where) from error
         except httpx.InvalidURL as error:
             raise StorageError(Reason.UNSUPPORTED_URI, f"{self._where} is no valid address: {error}") from error
+
+    def read(
+        self, url: str, headers: dict[str, str], span: tuple[int, int] | None, check: Callable[[httpx.Response], None]
+    ) -> Iterator[bytes]:
+        """Stream bytes [start, end) of what lies at an address, all without a span. `check` raises for statuses."""
+        ranged = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span else {}
+        with self.get(url, headers | ranged) as answer:
+            check(answer)
+            if span and answer.status_code != httpx.codes.PARTIAL_CONTENT:
+                raise StorageError(
+                    Reason.SERVER_ERROR,
+                    f"{self._where}: the server takes ranges at one time and not at another: run this again, or serve "
+                    "the file without ranges",
+                    transient=True,
+                )
+            yield from answer.iter_raw(READ_BYTES)
 
     def close(self) -> None:
         """Let the connections go."""

@@ -256,7 +256,7 @@ def test_unreachable_untrusted_and_impossible(web: Any, tmp_path: Path, monkeypa
     error = failing(uri, tmp_path / "m")
     assert error.reason is Reason.ENDPOINT_UNREACHABLE
     assert "SSL_CERT_FILE" in error.message
-    for wrong in ("https://host/", "https://host", f"{uri}#md5=00", "http://host/x", "gs://b/x", "nonsense"):
+    for wrong in ("https://host/", "https://host", f"{uri}#md5=00", "http://host/x", "ftp://b/x", "nonsense"):
         assert failing(wrong, tmp_path / "m").reason is Reason.UNSUPPORTED_URI, wrong
 
 
