@@ -20,7 +20,8 @@ class Credentials(Model):
         "the names that the storage's own tools use. s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, "
         "AWS_REGION, AWS_ENDPOINT_URL. gs: GOOGLE_APPLICATION_CREDENTIALS_JSON (the text of a service account's key). "
         "az: AZURE_STORAGE_SAS_TOKEN, or AZURE_STORAGE_KEY, or AZURE_STORAGE_CONNECTION_STRING, or AZURE_CLIENT_ID "
-        "with AZURE_TENANT_ID and AZURE_CLIENT_SECRET. hf: HF_TOKEN, HF_ENDPOINT. https: HTTPS_TOKEN (a bearer token)."
+        "with AZURE_TENANT_ID and AZURE_CLIENT_SECRET. hf: HF_TOKEN, HF_ENDPOINT. oci: DOCKER_AUTH_CONFIG (the text "
+        "of a docker config.json). https: HTTPS_TOKEN (a bearer token)."
     )
 
 
@@ -33,8 +34,9 @@ class ModelSource(Model):
         pattern=URI_PATTERN,
         repr=False,
         description=f"Address of the model's files: {URI_FORM}. An archive behind https is unpacked; file: is for "
-        "`forebay serve` alone, and relative to the manifest; hf: takes a folder too (hf://ORG/MODEL@main/FOLDER). For "
-        "Triton this is a model repository, or the folder of one model.",
+        "`forebay serve` alone, and relative to the manifest; hf: takes a folder too (hf://ORG/MODEL@main/FOLDER); "
+        "oci: takes @sha256:DIGEST too, and each layer is a file, by its annotation org.opencontainers.image.title, or "
+        "a tar archive. For Triton this is a model repository, or the folder of one model.",
         examples=["s3://models/digits/3", "file:./model"],
     )
     credentials: Credentials | None = Field(

@@ -8,6 +8,7 @@ _FORMS = {
     "gs://BUCKET/PREFIX": f"gs://{_NAME}/{_WORD}",
     "az://ACCOUNT/CONTAINER/PREFIX": f"az://{_NAME}/{_NAME}/{_WORD}",
     "hf://ORG/MODEL[@REVISION]": f"hf://{_NAME}/{_WORD}",
+    "oci://REGISTRY/REPOSITORY:TAG": f"oci://{_NAME}/{_WORD}",
     "https://HOST/FILE": f"https://{_WORD}",
     "file:PATH": f"file:{_WORD}",
 }

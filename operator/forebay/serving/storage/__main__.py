@@ -18,7 +18,7 @@ TERMINATED = 128 + signal.SIGTERM
 def main(arguments: list[str] | None = None) -> int:
     """Run the command: JSON lines on stdout, exit status 0 or 1."""
     parser = argparse.ArgumentParser(prog="forebay.serving.storage", description="Fetch a model's files.")
-    parser.add_argument("--uri", required=True, metavar="URI", help="s3, gs, az, hf, https or file: address")
+    parser.add_argument("--uri", required=True, metavar="URI", help="s3, gs, az, hf, oci, https or file: address")
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="where the files go, inside a volume")
     parser.add_argument("--layout", choices=["triton", "plain"], default="plain", help="what the server needs")
     parser.add_argument("--name", help="the model's name, when its config.pbtxt gives none")

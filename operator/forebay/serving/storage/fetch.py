@@ -9,13 +9,14 @@ from forebay.serving.storage.download import WORKERS, Download
 from forebay.serving.storage.errors import Reason, StorageError, from_os_error
 from forebay.serving.storage.https import HttpsSource
 from forebay.serving.storage.journal import Journal
+from forebay.serving.storage.oci import OciSource
 from forebay.serving.storage.place import Place, drop_strangers, sizes_of
 from forebay.serving.storage.progress import Meter, OnProgress
 from forebay.serving.storage.retry import LIST_TRIES, retried
 from forebay.serving.storage.source import Listing, Source, check_paths
 
 # Addresses may carry a fragment or a signature, so they are matched by their beginning alone.
-_HTTPS, _S3, _GS, _AZ, _HF, _FILE = "https://", "s3://", "gs://", "az://", "hf://", "file:"
+_HTTPS, _S3, _GS, _AZ, _HF, _OCI, _FILE = "https://", "s3://", "gs://", "az://", "hf://", "oci://", "file:"
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,15 @@ def _open(uri: str, *, allow_loopback: bool) -> Source:
         from forebay.serving.storage.hf import HfSource  # noqa: PLC0415  (as slow)
 
         return HfSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
+    if uri.startswith(_OCI):
+        return OciSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
     if uri.startswith(_HTTPS):
         return HttpsSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
     scheme = uri.partition(":")[0]
     raise StorageError(
         Reason.UNSUPPORTED_URI,
         f"{scheme}: is no scheme that is understood: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, "
-        "az://ACCOUNT/CONTAINER/PREFIX, hf://ORG/MODEL, https://HOST/FILE or file:/PATH",
+        "az://ACCOUNT/CONTAINER/PREFIX, hf://ORG/MODEL, oci://REGISTRY/REPOSITORY:TAG, https://HOST/FILE or file:/PATH",
     )
 
 
@@ -87,16 +90,32 @@ def _bring(uri: str, source: Source, place: Place, on_progress: OnProgress | Non
     listing = retried(source.find, tries=LIST_TRIES)
     if place.is_current(uri, listing):
         return Fetched(place.dest, sum(sizes_of(place.dest).values()), cached=True)
-    packed = uri.startswith(_HTTPS) and archive.is_archive(listing.items[0].path)
     check_paths(listing, "the source")
+    packed = any(item.packed for item in listing.items)
     folder = place.packed if packed else place.tree
     _download(source, listing, folder, place, on_progress)
     if packed:
-        shutil.rmtree(place.tree, ignore_errors=True)
-        place.tree.mkdir()
-        name = listing.items[0].path
-        archive.unpack(folder / name, name, place.tree)
+        _unpack(listing, folder, place.tree)
     return Fetched(place.dest, place.switch(uri, listing), cached=False)
+
+
+def _unpack(listing: Listing, folder: Path, tree: Path) -> None:
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir()
+    # Plain files first: an archive looks before it writes.
+    for item in sorted(listing.items, key=lambda each: each.packed):
+        try:
+            if item.packed:
+                archive.unpack(folder / item.path, item.path, tree)
+            else:
+                (tree / item.path).parent.mkdir(parents=True, exist_ok=True)
+                (tree / item.path).hardlink_to(folder / item.path)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StorageError(
+                Reason.BAD_LAYOUT,
+                f"{item.path} holds a file where another part of the model has a folder, or the other way round "
+                f"({error.filename}): pack the model anew, from its folder alone",
+            ) from error
 
 
 def _download(source: Source, listing: Listing, folder: Path, place: Place, on_progress: OnProgress | None) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from forebay.serving.storage.archive import is_archive
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.https_client import HttpsClient
 from forebay.serving.storage.https_errors import check_status, corrupt
@@ -46,7 +47,7 @@ class HttpsSource:
             self._expected = self._expected or read_digest(answer.headers)
             known = self._expected.hex_digest if self._expected else ""
             etag = answer.headers.get("etag") or answer.headers.get("last-modified") or known
-        return Listing((Item(self._file, self._url, size, etag, ranged=ranged),))
+        return Listing((Item(self._file, self._url, size, etag, ranged=ranged, packed=is_archive(self._file)),))
 
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
         """Stream bytes [start, end), of the version that was listed if the server keeps versions apart."""

@@ -69,7 +69,7 @@ class HttpsClient:
         if request.url.scheme != "https" and not self._plain:
             raise StorageError(
                 Reason.UNSUPPORTED_URI,
-                f"{self._where} redirects to {redact(str(request.url))}, which isn't https: correct the uri, or give "
+                f"{self._where} leads to {redact(str(request.url))}, which isn't https: correct the uri, or give "
                 "that server a certificate",
             )
         self._guard.check_host(request.url.host)
