@@ -28,6 +28,13 @@ class Credentials(Model):
 class ModelSource(Model):
     """Where the model's files come from."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.credentials) || !(self.uri.startsWith('pvc://') || self.uri.startsWith('nfs://'))",
+            "is of no use for a volume, which the kubelet mounts: leave it out",
+            ".credentials",
+        ),
+    )
     uri: Annotated[str, Form(URI_FORM)] = Field(
         min_length=1,
         max_length=2048,
@@ -36,7 +43,8 @@ class ModelSource(Model):
         description=f"Address of the model's files: {URI_FORM}. An archive behind https is unpacked; file: is for "
         "`forebay serve` alone, and relative to the manifest; hf: takes a folder too (hf://ORG/MODEL@main/FOLDER); "
         "oci: takes @sha256:DIGEST too, and each layer is a file, by its annotation org.opencontainers.image.title, or "
-        "a tar archive. For Triton this is a model repository, or the folder of one model.",
+        "a tar archive; pvc: (a claim of the namespace) and nfs: are mounted read-only and used in place, nfs: where "
+        "Pod Security isn't `restricted`. For Triton this is a model repository, or the folder of one model.",
         examples=["s3://models/digits/3", "file:./model"],
     )
     credentials: Credentials | None = Field(

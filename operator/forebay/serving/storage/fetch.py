@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from forebay.serving.storage import archive, local
+from forebay.serving.storage import archive, local, mounted
 from forebay.serving.storage.download import WORKERS, Download
 from forebay.serving.storage.errors import Reason, StorageError, from_os_error
 from forebay.serving.storage.https import HttpsSource
@@ -78,6 +78,10 @@ def _open(uri: str, *, allow_loopback: bool) -> Source:
         return OciSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
     if uri.startswith(_HTTPS):
         return HttpsSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
+    if uri.startswith(mounted.SCHEMES):
+        raise StorageError(
+            Reason.UNSUPPORTED_URI, f"{uri} is a volume that a pod mounts: mount it, and say where by --mounted-at"
+        )
     scheme = uri.partition(":")[0]
     raise StorageError(
         Reason.UNSUPPORTED_URI,
