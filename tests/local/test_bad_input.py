@@ -129,6 +129,13 @@ def test_a_model_that_the_repository_does_not_have(refuse: Refuse) -> None:
     assert "has no model m: it has slow. Write predictor: {triton: {model: slow}}" in told
 
 
+@pytest.mark.parametrize("uri", ["pvc://models/digits", "nfs://server/digits"])
+def test_a_volume_needs_a_cluster(refuse: Refuse, uri: str) -> None:
+    told = refuse("serve", "{manifest}", manifest=TRITON.replace("URI", uri))
+    assert f"model.uri {uri} is a volume that pods mount" in told
+    assert "write file:PATH to serve it here" in told
+
+
 def test_an_image_needs_a_cluster(refuse: Refuse) -> None:
     told = refuse("serve", "{manifest}", manifest=IMAGE)
     assert "predictor.custom.image needs a cluster" in told

@@ -9,6 +9,7 @@ from forebay.api.autoscaling import Autoscaling
 from forebay.api.base import Column, Cpu, Duration, Form, Kind, Memory, Model, Name, Rule, Scale
 from forebay.api.pod_template import PodTemplate
 from forebay.api.status import ModelDeploymentStatus
+from forebay.api.uris import URI_FORM, URI_PATTERN
 
 
 class Credentials(Model):
@@ -16,22 +17,34 @@ class Credentials(Model):
 
     secret_name: Name = Field(
         description="Secret in the same namespace whose keys become environment variables of the download, under "
-        "the names that the storage's own tools use: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, "
-        "AWS_REGION and AWS_ENDPOINT_URL for s3, HTTPS_TOKEN (a bearer token) for https."
+        "the names that the storage's own tools use. s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, "
+        "AWS_REGION, AWS_ENDPOINT_URL. gs: GOOGLE_APPLICATION_CREDENTIALS_JSON (the text of a service account's key). "
+        "az: AZURE_STORAGE_SAS_TOKEN, or AZURE_STORAGE_KEY, or AZURE_STORAGE_CONNECTION_STRING, or AZURE_CLIENT_ID "
+        "with AZURE_TENANT_ID and AZURE_CLIENT_SECRET. hf: HF_TOKEN, HF_ENDPOINT. oci: DOCKER_AUTH_CONFIG (the text "
+        "of a docker config.json). https: HTTPS_TOKEN (a bearer token)."
     )
 
 
 class ModelSource(Model):
     """Where the model's files come from."""
 
-    uri: Annotated[str, Form("s3://BUCKET/PREFIX, https://HOST/FILE or file:PATH, with no spaces")] = Field(
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.credentials) || !(self.uri.startsWith('pvc://') || self.uri.startsWith('nfs://'))",
+            "is of no use for a volume, which the kubelet mounts: leave it out",
+            ".credentials",
+        ),
+    )
+    uri: Annotated[str, Form(URI_FORM)] = Field(
         min_length=1,
         max_length=2048,
-        pattern=r"^(s3://[^/ \t\n\r]+/[^ \t\n\r]+|https://[^ \t\n\r]+|file:[^ \t\n\r]+)$",
+        pattern=URI_PATTERN,
         repr=False,
-        description="Address of the model's files: s3://BUCKET/PREFIX, https://HOST/FILE (an archive is unpacked) or, "
-        "with `forebay serve`, file:PATH (relative to the manifest). For Triton this is a model repository, or the "
-        "folder of one model.",
+        description=f"Address of the model's files: {URI_FORM}. An archive behind https is unpacked; file: is for "
+        "`forebay serve` alone, and relative to the manifest; hf: takes a folder too (hf://ORG/MODEL@main/FOLDER); "
+        "oci: takes @sha256:DIGEST too, and each layer is a file, by its annotation org.opencontainers.image.title, or "
+        "a tar archive; pvc: (a claim of the namespace) and nfs: are mounted read-only and used in place, nfs: where "
+        "Pod Security isn't `restricted`. For Triton this is a model repository, or the folder of one model.",
         examples=["s3://models/digits/3", "file:./model"],
     )
     credentials: Credentials | None = Field(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from forebay.api import Access, Resources
 from forebay.local.errors import LocalError
+from forebay.plan.model_volume import is_mounted
 from forebay.plan.resolve import Server, Serving, Workload
 
 
@@ -44,6 +45,12 @@ def require_processes(workload: Workload) -> None:
         raise LocalError(
             f"{workload.role}.custom.image needs a cluster: `forebay serve` runs processes, not containers. "
             "Write custom.script to serve it here"
+        )
+
+    if is_mounted(workload.model.uri):
+        raise LocalError(
+            f"model.uri {workload.model.uri} is a volume that pods mount, which `forebay serve` can't: mount it "
+            "yourself, and write file:PATH to serve it here"
         )
 
 

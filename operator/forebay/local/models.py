@@ -24,7 +24,7 @@ async def fetch_model(workload: Workload, display: Display) -> Path:
     folder = cache_dir() / "models" / key
     folder.parent.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "forebay.serving.storage", "--uri", workload.model.uri]
-    argv += ["--to", str(folder), "--layout", layout, "--name", workload.served_model]
+    argv += ["--to", str(folder), "--layout", layout, "--name", workload.served_model, "--allow-loopback"]
     # A session of its own: Ctrl-C reaches forebay alone, which then ends it.
     process = await asyncio.create_subprocess_exec(
         *argv, stdout=asyncio.subprocess.PIPE, start_new_session=True, preexec_fn=die_with_parent

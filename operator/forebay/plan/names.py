@@ -51,6 +51,8 @@ MODEL_DIR = "/mnt/model"
 MODEL_FILES = f"{MODEL_DIR}/files"
 # Beside the files: the download makes a Triton repository of the folder of a single model, too.
 MODEL_REPOSITORY = f"{MODEL_FILES}.repository"
+# A volume that the model lies in.
+MODEL_SOURCE = "/mnt/source"
 SCRIPT_DIR = "/mnt/script"
 SCRIPT_FILE = "script.py"
 RUNTIME_DIR = "/etc/forebay/runtime"

@@ -10,6 +10,7 @@ from forebay.plan.envoy import Address, DnsName, Json, Upstream
 from forebay.plan.envoy_queue import QueueAddresses, build_queue
 from forebay.plan.inline import format_inline
 from forebay.plan.merge import merge
+from forebay.plan.model_volume import build_model_mount, build_model_volume, find_model_path, is_mounted
 from forebay.plan.names import Role, build_labels, digest
 from forebay.plan.resolve import Server, Workload
 from forebay.plan.servers import ServerAddresses, build_server_args
@@ -148,21 +149,38 @@ def _format_queue(server: Server, addresses: QueueAddresses, timeout_s: float) -
 
 
 def _build_download(workload: Workload, site: Site) -> Json:
+    """What brings the model's files, or looks for them in their volume, and lays them out as the server needs them."""
+    uri, secret = workload.model.uri, workload.model.secret_name
     layout = "triton" if workload.server is Server.TRITON else "plain"
-    secret = workload.model.secret_name
+    mounts = [build_model_mount()] if is_mounted(uri) else []
+    if _has_model_folder(workload):
+        mounts.append({"name": "model", "mountPath": names.MODEL_DIR})
     return {
         **_build_container("download", site.images.runtime, site),
         "command": ["python", "-m", "forebay.serving.storage"],
         "args": [
-            f"--uri={workload.model.uri}",
+            f"--uri={uri}",
             f"--to={names.MODEL_FILES}",
             f"--layout={layout}",
             f"--name={workload.served_model}",
+            *([f"--mounted-at={names.MODEL_SOURCE}"] if is_mounted(uri) else []),
         ],
         **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
-        "volumeMounts": [{"name": "model", "mountPath": names.MODEL_DIR}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+        "volumeMounts": [*mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
     }
+
+
+def _has_model_folder(workload: Workload) -> bool:
+    """Whether a pod needs room for the model: for its files, or for the links that make it a Triton repository."""
+    uri = workload.model.uri
+    return bool(uri) and (not is_mounted(uri) or workload.server is Server.TRITON)
+
+
+def _find_model_dir(workload: Workload) -> str:
+    if workload.server is Server.TRITON:
+        return names.MODEL_REPOSITORY
+    return find_model_path(workload.model.uri) if is_mounted(workload.model.uri) else names.MODEL_FILES
 
 
 def _build_resources(workload: Workload) -> Json:
@@ -180,8 +198,10 @@ def _build_volumes(workload: Workload) -> list[Json]:
         {"name": "tmp", "emptyDir": {}},
         {"name": "shm", "emptyDir": {"medium": "Memory"}},
     ]
-    if workload.model.uri:
+    if _has_model_folder(workload):
         volumes.append({"name": "model", "emptyDir": {}})
+    if is_mounted(workload.model.uri):
+        volumes.append(build_model_volume(workload.model.uri))
     if workload.script:
         volumes.append({"name": "script", "configMap": {"name": build_script_map_name(workload)}})
     return volumes
@@ -192,8 +212,10 @@ def _build_mounts(workload: Workload) -> list[Json]:
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  (the container's own)
         {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
     ]
-    if workload.model.uri:
+    if _has_model_folder(workload):
         mounts.append({"name": "model", "mountPath": names.MODEL_DIR, "readOnly": True})
+    if is_mounted(workload.model.uri):
+        mounts.append(build_model_mount())
     if workload.script:
         mounts.append({"name": "script", "mountPath": names.SCRIPT_DIR, "readOnly": True})
     return mounts
@@ -220,7 +242,7 @@ def _build_server_addresses(workload: Workload) -> ServerAddresses:
         grpc=Address(_LOOPBACK, names.MODEL_GRPC_PORT),
         metrics=Address(_LOOPBACK, names.MODEL_METRICS_PORT),
         egress=Address(_LOOPBACK, names.EGRESS_PORT),
-        model_dir=names.MODEL_REPOSITORY if workload.server is Server.TRITON else names.MODEL_FILES,
+        model_dir=_find_model_dir(workload),
         script=f"{names.SCRIPT_DIR}/{names.SCRIPT_FILE}",
     )
 

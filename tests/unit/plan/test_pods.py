@@ -41,6 +41,23 @@ def test_the_server_reads_what_the_download_wrote(predictor: str) -> None:
     assert files.is_relative_to(names.MODEL_DIR)
 
 
+@pytest.mark.parametrize("predictor", ["{triton: {}}", SCRIPT])
+@pytest.mark.parametrize("uri", ["pvc://models/digits/3/", "nfs://server/models/digits/3"])
+def test_a_volume_is_mounted_read_only_and_used_in_place(uri: str, predictor: str) -> None:
+    serving = resolve(load(uri, predictor))
+    spec = build_pod_template(serving.predictor, Site(), predictors=())["spec"]
+    download, server = spec["initContainers"][0], spec["containers"][0]
+    for container in (download, server):
+        assert {"name": "model-source", "mountPath": names.MODEL_SOURCE, "readOnly": True} in container["volumeMounts"]
+    (volume,) = (each for each in spec["volumes"] if each["name"] == "model-source")
+    assert next(each["readOnly"] for key, each in volume.items() if key != "name")
+    assert f"--mounted-at={names.MODEL_SOURCE}" in download["args"]
+    there = f"{names.MODEL_SOURCE}/digits/3" if uri.startswith("pvc:") else names.MODEL_SOURCE
+    triton = serving.predictor.server == "triton"
+    assert (f"--model-repository={names.MODEL_REPOSITORY}" if triton else f"--model-dir={there}") in server["args"]
+    assert any(each["name"] == "model" for each in spec["volumes"]) == triton, "room for links"
+
+
 def test_pods_cannot_read_this_machine() -> None:
     message = check_reachable(resolve(load("file:digits")))
     assert "file:///nowhere/digits" in message

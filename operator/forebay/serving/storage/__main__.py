@@ -7,8 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
+from forebay.serving.storage import mounted
 from forebay.serving.storage.errors import StorageError, from_os_error
-from forebay.serving.storage.fetch import fetch_model
+from forebay.serving.storage.fetch import Fetched, fetch_model
 from forebay.serving.storage.layout import arrange_triton
 from forebay.serving.storage.progress import Progress
 
@@ -18,15 +19,19 @@ TERMINATED = 128 + signal.SIGTERM
 def main(arguments: list[str] | None = None) -> int:
     """Run the command: JSON lines on stdout, exit status 0 or 1."""
     parser = argparse.ArgumentParser(prog="forebay.serving.storage", description="Fetch a model's files.")
-    parser.add_argument("--uri", required=True, help="s3://BUCKET/PREFIX, https://HOST/FILE or file:/PATH")
+    parser.add_argument(
+        "--uri", required=True, metavar="URI", help="s3, gs, az, hf, oci, https, pvc, nfs or file: address"
+    )
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="where the files go, inside a volume")
     parser.add_argument("--layout", choices=["triton", "plain"], default="plain", help="what the server needs")
     parser.add_argument("--name", help="the model's name, when its config.pbtxt gives none")
+    parser.add_argument("--allow-loopback", action="store_true", help="https: may lead to this machine: not in a pod")
+    parser.add_argument("--mounted-at", type=Path, metavar="DIR", help="where the volume of a pvc or nfs address is")
     options = parser.parse_args(arguments)
     # As process 1 of a container there is no default action. Any moment is good to die at: the journal is on disk.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
     try:
-        fetched = fetch_model(options.uri, options.to, _report)
+        fetched = _bring(options)
         path = fetched.path
         if options.layout == "triton":
             path = arrange_triton(path, repository_beside(options.to), name=options.name)
@@ -39,6 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     _say(event="done", path=str(path), bytes=fetched.bytes, cached=fetched.cached)
     return 0
+
+
+def _bring(options: argparse.Namespace) -> Fetched:
+    if options.mounted_at is not None:
+        return Fetched(mounted.find(options.uri, options.mounted_at), 0, cached=True)
+    return fetch_model(options.uri, options.to, _report, allow_loopback=options.allow_loopback)
 
 
 def repository_beside(folder: Path) -> Path:

@@ -27,7 +27,7 @@ def is_archive(name: str) -> bool:
 
 
 def unpack(packed: Path, name: str, into: Path) -> None:
-    """Unpack an archive into an empty folder.
+    """Unpack an archive into a folder: an empty one, or one that holds what was unpacked before, and stays.
 
     Raises StorageError: UnsafeArchive for paths and links that lead out, devices and bombs; CorruptDownload when the
     file isn't the archive that its name says. Raises OSError when the disk doesn't take it.
@@ -65,8 +65,8 @@ class _Unpacking:
         if member.kind is Kind.FOLDER:
             target.mkdir(parents=True, exist_ok=True)
             return
-        if path in self.files or path in self.links or target.is_dir():
-            raise self._unsafe(f"{path} is in it twice")
+        if path in self.links or os.path.lexists(target):
+            raise self._unsafe(f"{path} is there twice")
         target.parent.mkdir(parents=True, exist_ok=True)
         if member.kind is Kind.SYMLINK:
             self.links[path] = self._safe_link(path, member.link)

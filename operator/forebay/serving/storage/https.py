@@ -4,27 +4,25 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from forebay.serving.storage.archive import is_archive
 from forebay.serving.storage.errors import Reason, StorageError, redact
-from forebay.serving.storage.https_errors import check_status, corrupt, from_transport_error, too_many_redirects
+from forebay.serving.storage.https_client import HttpsClient
+from forebay.serving.storage.https_errors import check_status, corrupt
 from forebay.serving.storage.https_headers import Expected, read_digest, read_size
 from forebay.serving.storage.source import Item, Listing
 
-TIMEOUT = httpx.Timeout(30, connect=5)
-MOST_REDIRECTS = 5
-READ_BYTES = 256 * 1024
 _SHA256 = re.compile(r"sha256=([0-9a-fA-F]{64})")
 
 
 class HttpsSource:
     """One address. `#sha256=HEX` at its end says what must arrive; HTTPS_TOKEN is sent as a bearer token."""
 
-    def __init__(self, uri: str, *, connections: int) -> None:
+    def __init__(self, uri: str, *, connections: int, allow_loopback: bool = False) -> None:
         """Raises StorageError(UnsupportedURI) when the address names no file or has a wrong fragment."""
         parts = urlsplit(uri)
         self._name = redact(uri)
@@ -34,49 +32,28 @@ class HttpsSource:
         self._expected = _read_fragment(parts.fragment, self._name)
         self._url = parts._replace(fragment="").geturl()
         self._has_token = bool(os.environ.get("HTTPS_TOKEN"))
-        headers = {"Accept-Encoding": "identity", "User-Agent": "forebay"}
-        if self._has_token:
-            headers["Authorization"] = f"Bearer {os.environ['HTTPS_TOKEN']}"
-        # httpx itself drops the token when it is sent on to another host.
-        self._client = httpx.Client(
-            headers=headers,
-            timeout=TIMEOUT,
-            follow_redirects=True,
-            max_redirects=MOST_REDIRECTS,
-            limits=httpx.Limits(max_connections=connections),
-            event_hooks={"request": [self._refuse_plain_text]},
-        )
+        self._headers = {"Authorization": f"Bearer {os.environ['HTTPS_TOKEN']}"} if self._has_token else {}
+        self._client = HttpsClient(self._name, connections=connections, allow_loopback=allow_loopback)
 
     def find(self) -> Listing:
         """Ask for the first byte: that tells size, version and whether ranges work, of servers without HEAD too."""
-        with self._get({"Range": "bytes=0-0"}) as answer:
+        with self._client.get(self._url, {**self._headers, "Range": "bytes=0-0"}) as answer:
             if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 size: int | None = 0
             else:
-                check_status(answer, where=self._name, has_token=self._has_token)
+                self._check_status(answer)
                 size = read_size(answer)
             ranged = answer.status_code == httpx.codes.PARTIAL_CONTENT and size is not None
             self._expected = self._expected or read_digest(answer.headers)
             known = self._expected.hex_digest if self._expected else ""
             etag = answer.headers.get("etag") or answer.headers.get("last-modified") or known
-        return Listing((Item(self._file, self._url, size, etag, ranged=ranged),))
+        return Listing((Item(self._file, self._url, size, etag, ranged=ranged, packed=is_archive(self._file)),))
 
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
         """Stream bytes [start, end), of the version that was listed if the server keeps versions apart."""
-        whole = end is None or (start, end) == (0, item.size)
-        headers = {} if whole else {"Range": f"bytes={start}-{(end or 0) - 1}"}
-        if item.etag.startswith('"'):
-            headers["If-Match"] = item.etag
-        with self._get(headers) as answer:
-            check_status(answer, where=self._name, has_token=self._has_token)
-            if not whole and answer.status_code != httpx.codes.PARTIAL_CONTENT:
-                raise StorageError(
-                    Reason.SERVER_ERROR,
-                    f"{self._name}: the server takes ranges at one time and not at another: run this again, or serve "
-                    "the file without ranges",
-                    transient=True,
-                )
-            yield from answer.iter_raw(READ_BYTES)
+        span = None if end is None or (start, end) == (0, item.size) else (start, end)
+        headers = self._headers | ({"If-Match": item.etag} if item.etag.startswith('"') else {})
+        yield from self._client.read(self._url, headers, span, self._check_status)
 
     def check(self, item: Item, path: Path) -> None:
         """Compare the file with the sha256 of the address, or else with the server's digest, and the size."""
@@ -95,25 +72,8 @@ class HttpsSource:
         """Let the connections go."""
         self._client.close()
 
-    @contextmanager
-    def _get(self, headers: dict[str, str]) -> Iterator[httpx.Response]:
-        try:
-            with self._client.stream("GET", self._url, headers=headers) as answer:
-                yield answer
-        except httpx.TooManyRedirects as error:
-            raise too_many_redirects(self._name, MOST_REDIRECTS) from error
-        except httpx.TransportError as error:
-            raise from_transport_error(error, where=self._name) from error
-        except httpx.InvalidURL as error:
-            raise StorageError(Reason.UNSUPPORTED_URI, f"{self._name} is no valid address: {error}") from error
-
-    def _refuse_plain_text(self, request: httpx.Request) -> None:
-        if request.url.scheme != "https":
-            raise StorageError(
-                Reason.UNSUPPORTED_URI,
-                f"{self._name} redirects to {redact(str(request.url))}, which isn't https: correct the uri, or give "
-                "that server a certificate",
-            )
+    def _check_status(self, answer: httpx.Response) -> None:
+        check_status(answer, where=self._name, has_token=self._has_token)
 
 
 def _read_fragment(fragment: str, name: str) -> Expected | None:

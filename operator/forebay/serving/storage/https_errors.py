@@ -60,6 +60,10 @@ def from_transport_error(error: httpx.TransportError, *, where: str) -> StorageE
             f"{where}: the server's certificate isn't trusted ({cause.verify_message}): set SSL_CERT_FILE to the file "
             "of its authority, or correct the host name",
         )
+    if isinstance(error.__context__, httpx.InvalidURL):
+        return StorageError(
+            Reason.UNSUPPORTED_URI, f"{where} redirects to no valid address: write the address that it should end at"
+        )
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
         return StorageError(
             Reason.CORRUPT_DOWNLOAD,

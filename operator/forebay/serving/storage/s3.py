@@ -11,15 +11,15 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from forebay.serving.storage import nearest, s3_checksums
+from forebay.serving.storage import s3_checksums
 from forebay.serving.storage.errors import Reason, StorageError, redact
+from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under, not_found
 from forebay.serving.storage.s3_errors import from_boto_error, from_client_error
 from forebay.serving.storage.source import Item, Listing
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
 READ_BYTES = 256 * 1024
-MOST_SIBLINGS = 1000
 
 
 class S3Source:
@@ -57,22 +57,10 @@ class S3Source:
 
     def find(self) -> Listing:
         """List the prefix as a folder, or else as one object. Raises StorageError, NotFound with a suggestion."""
-        folder = f"{self._prefix}/" if self._prefix else ""
-        found = list(self._objects(folder)) or [o for o in self._objects(self._prefix) if o["Key"] == self._prefix]
-        if not found:
-            raise self._not_found()
-        items, folders = [], []
-        for entry in found:
-            path = entry["Key"].removeprefix(folder) or self._prefix
-            if entry["Key"] == self._prefix:
-                path = self._prefix.rpartition("/")[2]
-            if not entry["Key"].endswith("/"):
-                items.append(Item(path, entry["Key"], int(entry["Size"]), str(entry["ETag"]).strip('"')))
-            elif entry["Key"] != folder:
-                folders.append(path.rstrip("/"))
-        if not items:
-            raise self._not_found()
-        return Listing(tuple(items), tuple(folders))
+        listing = find_under(self._prefix, self._objects)
+        if listing is None:
+            raise not_found(f"s3://{self._bucket}", self._prefix, self._children)
+        return listing
 
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
         """Stream bytes [start, end) of an object, of the version that was listed."""
@@ -97,10 +85,11 @@ class S3Source:
         """Let the connections go."""
         self._client.close()
 
-    def _objects(self, prefix: str) -> Iterator[dict[str, Any]]:
+    def _objects(self, prefix: str) -> Iterator[Entry]:
         with self._translated(self._prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
-                yield from page.get("Contents", [])
+                for entry in page.get("Contents", []):
+                    yield Entry(entry["Key"], int(entry["Size"]), str(entry["ETag"]).strip('"'))
 
     def _children(self, parent: str) -> list[str]:
         prefix = f"{parent}/" if parent else ""
@@ -109,13 +98,7 @@ class S3Source:
                 Bucket=self._bucket, Prefix=prefix, Delimiter="/", MaxKeys=MOST_SIBLINGS
             )
         keys = [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
-        keys += [entry["Key"] for entry in page.get("Contents", [])]
-        return [name for key in keys if (name := key.removeprefix(prefix).rstrip("/"))]
-
-    def _not_found(self) -> StorageError:
-        guess, paths = nearest.suggest(self._prefix, self._children, lambda path: bool(self._children(path)))
-        hint = nearest.phrase(guess=guess, places=[self._name(path) for path in paths])
-        return StorageError(Reason.NOT_FOUND, f"{self._name(self._prefix)} has no objects; {hint}")
+        return names_under(parent, keys + [entry["Key"] for entry in page.get("Contents", [])])
 
     def _name(self, key: str) -> str:
         return f"s3://{self._bucket}/{key}"

@@ -10,13 +10,14 @@ from forebay.serving.storage.errors import Reason, StorageError
 
 @dataclass(frozen=True)
 class Item:
-    """One file of the source. `size` is in bytes, None when the server doesn't say."""
+    """One file of the source. `size` is in bytes, None when the server doesn't say; `packed` ones are unpacked."""
 
     path: str
     key: str = field(repr=False)
     size: int | None
     etag: str
     ranged: bool = True
+    packed: bool = False
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def start(web: Web) -> ThreadingHTTPServer:
             web.authorizations.append(self.headers.get("Authorization"))
             web.routes.get(path, web.routes.get("*", lambda handler: send(handler, 404, b"", {})))(self)
 
-        do_HEAD = do_GET  # noqa: N815
+        do_HEAD = do_POST = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             """Stay quiet."""
@@ -99,20 +99,26 @@ def web(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    """A server that boto3 is pointed at, with credentials that look real."""
+def plain_web() -> Iterator[Web]:
+    """A server without TLS, as emulators are."""
     web = Web()
     server = start(web)
     web.address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield web
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def s3(plain_web: Web, monkeypatch: pytest.MonkeyPatch) -> Web:
+    """A server that boto3 is pointed at, with credentials that look real."""
     for name, value in {
-        "AWS_ENDPOINT_URL": web.address,
+        "AWS_ENDPOINT_URL": plain_web.address,
         "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "do-not-print-me",
         "AWS_REGION": "eu-west-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }.items():
         monkeypatch.setenv(name, value)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    yield web
-    server.shutdown()
-    server.server_close()
+    return plain_web

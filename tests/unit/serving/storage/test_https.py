@@ -1,6 +1,7 @@
 """https against a real TLS server."""
 
 import base64
+import functools
 import hashlib
 import io
 import os
@@ -15,8 +16,11 @@ from typing import Any
 
 import pytest
 
-from forebay.serving.storage import Progress, Reason, StorageError, fetch, fetch_model
+from forebay.serving import storage
+from forebay.serving.storage import Progress, Reason, StorageError
 
+fetch = functools.partial(storage.fetch, allow_loopback=True)
+fetch_model = functools.partial(storage.fetch_model, allow_loopback=True)
 BIG = random.Random(1).randbytes(20 * 1024 * 1024 + 17)
 
 
@@ -252,7 +256,7 @@ def test_unreachable_untrusted_and_impossible(web: Any, tmp_path: Path, monkeypa
     error = failing(uri, tmp_path / "m")
     assert error.reason is Reason.ENDPOINT_UNREACHABLE
     assert "SSL_CERT_FILE" in error.message
-    for wrong in ("https://host/", "https://host", f"{uri}#md5=00", "http://host/x", "gs://b/x", "nonsense"):
+    for wrong in ("https://host/", "https://host", f"{uri}#md5=00", "http://host/x", "ftp://b/x", "nonsense"):
         assert failing(wrong, tmp_path / "m").reason is Reason.UNSUPPORTED_URI, wrong
 
 

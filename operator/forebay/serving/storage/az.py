@@ -1,0 +1,96 @@
+"""az://ACCOUNT/CONTAINER/PREFIX: every blob under the prefix, or the one blob of that name, of Azure Storage."""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError
+
+from forebay.serving.storage.az_account import open_account
+from forebay.serving.storage.az_errors import translate
+from forebay.serving.storage.errors import Reason, StorageError
+from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under, not_found
+from forebay.serving.storage.source import Item, Listing
+
+
+class AzSource:
+    """A prefix of a container. Credentials come from the AZURE_* variables; without any a public one can be read."""
+
+    def __init__(self, uri: str) -> None:
+        """Raises StorageError: UnsupportedURI when the address names no container, or what is wrong in the AZURE_*."""
+        account, _, rest = uri.removeprefix("az://").partition("/")
+        container, _, prefix = rest.partition("/")
+        if not account or not container:
+            raise StorageError(Reason.UNSUPPORTED_URI, f"{uri} names no container: write az://ACCOUNT/CONTAINER/PREFIX")
+        self._address, self._prefix = f"az://{account}/{container}", prefix.strip("/")
+        self._account = open_account(account)
+        self._client: Any = self._account.service.get_container_client(container)
+
+    def find(self) -> Listing:
+        """List the prefix as a folder, or else as one blob. Raises StorageError, NotFound with a suggestion."""
+        listing = find_under(self._prefix, self._objects)
+        if listing is None:
+            raise not_found(self._address, self._prefix, self._children)
+        return listing
+
+    def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
+        """Stream bytes [start, end) of a blob, of the version that was listed."""
+        if not item.size:
+            return
+        with self._translated(item.key):
+            answer = self._client.download_blob(
+                item.key,
+                offset=start,
+                length=(item.size if end is None else end) - start,
+                etag=item.etag.partition(" ")[0],
+                match_condition=MatchConditions.IfNotModified,
+            )
+            yield from answer.chunks()
+
+    def check(self, item: Item, path: Path) -> None:
+        """Compare the file with the blob's MD5, where its uploader gave one. Raises StorageError(CorruptDownload)."""
+        wanted = item.etag.partition(" ")[2]
+        if path.stat().st_size == item.size and wanted in ("", _md5(path)):
+            return
+        raise StorageError(
+            Reason.CORRUPT_DOWNLOAD,
+            f"{self._address}/{item.key}: the bytes that arrived don't match the blob's Content-MD5: run this again "
+            "(the file is fetched anew); if it stays, the blob is damaged: upload it again",
+        )
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._account.service.close()
+
+    def _objects(self, prefix: str) -> Iterator[Entry]:
+        with self._translated(self._prefix):
+            for blob in self._client.list_blobs(name_starts_with=prefix or None, include=["metadata"]):
+                # Accounts with a hierarchical namespace list folders too, without a slash.
+                slash = "/" if (blob.metadata or {}).get("hdi_isfolder") == "true" else ""
+                md5 = bytes(blob.content_settings.content_md5 or b"")
+                yield Entry(blob.name + slash, int(blob.size), f"{blob.etag} {base64.b64encode(md5).decode()}")
+
+    def _children(self, parent: str) -> list[str]:
+        prefix = f"{parent}/" if parent else None
+        with self._translated(parent):
+            pages = self._client.walk_blobs(
+                name_starts_with=prefix, delimiter="/", results_per_page=MOST_SIBLINGS
+            ).by_page()
+            return names_under(parent, [each.name for each in next(iter(pages), [])])
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except AzureError as error:
+            raise translate(error, where=f"{self._address}/{key}", account=self._account) from error
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+    return base64.b64encode(digest).decode()

@@ -1,0 +1,56 @@
+"""Object stores have no folders: a prefix is taken for one, as people mean it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from forebay.serving.storage import nearest
+from forebay.serving.storage.errors import Reason, StorageError
+from forebay.serving.storage.source import Item, Listing
+
+MOST_SIBLINGS = 1000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object of a store. `size` in bytes; a key that ends with / is an empty folder."""
+
+    key: str
+    size: int
+    etag: str
+
+
+def find_under(prefix: str, list_objects: Callable[[str], Iterable[Entry]]) -> Listing | None:
+    """The objects under a prefix, or else the one object of that name; None when there is neither."""
+    folder = f"{prefix}/" if prefix else ""
+    found = list(list_objects(folder)) or [entry for entry in list_objects(prefix) if entry.key == prefix]
+    items = tuple(
+        Item(_path_of(entry.key, prefix, folder), entry.key, entry.size, entry.etag)
+        for entry in found
+        if not entry.key.endswith("/")
+    )
+    folders = tuple(
+        entry.key.removeprefix(folder).rstrip("/") for entry in found if entry.key.endswith("/") and entry.key != folder
+    )
+    return Listing(items, folders) if items else None
+
+
+def not_found(address: str, prefix: str, list_names: Callable[[str], list[str]]) -> StorageError:
+    """Say that a prefix is empty, and what was probably meant. `address` is the store's, without the prefix."""
+    guess, paths = nearest.suggest(prefix, list_names, lambda path: bool(list_names(path)))
+    hint = nearest.phrase(guess=guess, places=[f"{address}/{path}" for path in paths])
+    return StorageError(Reason.NOT_FOUND, f"{address}/{prefix} has no objects; {hint}")
+
+
+def names_under(parent: str, keys: Iterable[str]) -> list[str]:
+    """The names directly under a parent, of the keys that a store lists there."""
+    return list(_names(f"{parent}/" if parent else "", keys))
+
+
+def _names(prefix: str, keys: Iterable[str]) -> Iterator[str]:
+    for key in keys:
+        if name := key.removeprefix(prefix).rstrip("/"):
+            yield name
+
+
+def _path_of(key: str, prefix: str, folder: str) -> str:
+    return prefix.rpartition("/")[2] if key == prefix else key.removeprefix(folder)
