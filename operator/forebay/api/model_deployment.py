@@ -22,8 +22,21 @@ class Credentials(Model):
 
 
 class ModelSource(Model):
-    """Where the model's files come from."""
+    """Where the model's files come from, and what they are."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.config) || has(self.format)",
+            "goes with format: a Triton repository has a config.pbtxt of its own, which you change there",
+            ".config",
+        ),
+        Rule(
+            "!has(self.format) || self.format != 'torchscript' || has(self.config)",
+            "a TorchScript file doesn't tell the types and shapes of its inputs and outputs: write input and output "
+            "into config",
+            ".config",
+        ),
+    )
     uri: Annotated[str, Form("s3://BUCKET/PREFIX, https://HOST/FILE or file:PATH, with no spaces")] = Field(
         min_length=1,
         max_length=2048,
@@ -31,12 +44,26 @@ class ModelSource(Model):
         repr=False,
         description="Address of the model's files: s3://BUCKET/PREFIX, https://HOST/FILE (an archive is unpacked) or, "
         "with `forebay serve`, file:PATH (relative to the manifest). For Triton this is a model repository, or the "
-        "folder of one model.",
+        "folder of one model, or with `format` a model's file.",
         examples=["s3://models/digits/3", "file:./model"],
     )
     credentials: Credentials | None = Field(
         default=None,
         description="Credentials for the storage. `forebay serve` takes the same variables from its environment.",
+    )
+    format: Literal["onnx", "tensorrt", "torchscript", "openvino", "savedmodel"] | None = Field(
+        default=None,
+        description="What the file (for savedmodel the folder) is, where it is no Triton repository: Forebay lays the "
+        "repository out beside it, and writes the config.pbtxt. Triton needs the backend: NVIDIA's image has them all, "
+        "save that TensorFlow's, for savedmodel, is only in the older ones.",
+    )
+    config: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=65536,
+        description="Part of a config.pbtxt, over the one that Forebay writes for `format`: "
+        "`max_batch_size: 8 instance_group [{count: 2, kind: KIND_CPU}]`. A list takes the place of the one written "
+        "by Forebay; all else is merged.",
     )
 
 
@@ -218,6 +245,11 @@ class ModelDeploymentSpec(Model):
             "!has(self.predictor.triton) || has(self.model)",
             "Triton needs a model: write model: {uri: s3://BUCKET/PREFIX}",
             ".model",
+        ),
+        Rule(
+            "!has(self.model) || !has(self.model.format) || has(self.predictor.triton)",
+            "goes with predictor.triton: a custom predictor is given the files as they are, so leave format out",
+            ".model.format",
         ),
     )
     model: ModelSource | None = Field(

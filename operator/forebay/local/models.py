@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from forebay.local.display import Display
@@ -25,6 +26,7 @@ async def fetch_model(workload: Workload, display: Display) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "forebay.serving.storage", "--uri", workload.model.uri]
     argv += ["--to", str(folder), "--layout", layout, "--name", workload.served_model]
+    argv += _build_format_args(workload, folder)
     # A session of its own: Ctrl-C reaches forebay alone, which then ends it.
     process = await asyncio.create_subprocess_exec(
         *argv, stdout=asyncio.subprocess.PIPE, start_new_session=True, preexec_fn=die_with_parent
@@ -44,6 +46,16 @@ async def fetch_model(workload: Workload, display: Display) -> Path:
     return path
 
 
+def _build_format_args(workload: Workload, folder: Path) -> list[str]:
+    """What is made for a format lies beside the one download, in a repository for each name and config."""
+    model = workload.model
+    if not model.format:
+        return []
+    key = hashlib.sha256(f"{workload.served_model} {model.format} {model.config}".encode()).hexdigest()[:16]
+    repository = folder.with_name(f"{folder.name}.{key}.repository")
+    return ["--format", model.format, f"--config={model.config}", "--repository", str(repository)]
+
+
 async def _follow(process: asyncio.subprocess.Process, workload: Workload, display: Display) -> Mapping[str, Any]:
     """Show the progress of a download until it ends; what it said last."""
     last: Mapping[str, Any] = {}
@@ -53,6 +65,8 @@ async def _follow(process: asyncio.subprocess.Process, workload: Workload, displ
             last = json.loads(line)
             if last["event"] == "progress":
                 progress(last["bytes"], last["total"])
+            elif last["event"] == "config":
+                display.say(f"wrote {last['path']}, over which model.config goes:\n{indent(last['text'], '  ')}")
     await process.wait()
     return last
 

@@ -11,7 +11,7 @@ from forebay.plan.envoy_queue import QueueAddresses, build_queue
 from forebay.plan.inline import format_inline
 from forebay.plan.merge import merge
 from forebay.plan.names import Role, build_labels, digest
-from forebay.plan.resolve import Server, Workload
+from forebay.plan.resolve import ModelFiles, Server, Workload
 from forebay.plan.servers import ServerAddresses, build_server_args
 from forebay.plan.site import Site
 
@@ -158,11 +158,20 @@ def _build_download(workload: Workload, site: Site) -> Json:
             f"--to={names.MODEL_FILES}",
             f"--layout={layout}",
             f"--name={workload.served_model}",
+            *_build_format_args(workload.model),
         ],
         **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
         "volumeMounts": [{"name": "model", "mountPath": names.MODEL_DIR}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
     }
+
+
+def _build_format_args(model: ModelFiles) -> list[str]:
+    if not model.format:
+        return []
+    # In arguments Kubernetes takes $(NAME) for a variable, and $$ for a dollar.
+    config = [f"--config={model.config.replace('$', '$$')}"] if model.config else []
+    return [f"--format={model.format}", *config]
 
 
 def _build_resources(workload: Workload) -> Json:

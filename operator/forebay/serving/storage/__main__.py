@@ -22,14 +22,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="where the files go, inside a volume")
     parser.add_argument("--layout", choices=["triton", "plain"], default="plain", help="what the server needs")
     parser.add_argument("--name", help="the model's name, when its config.pbtxt gives none")
+    parser.add_argument("--format", help="what the file or folder is, where it is no Triton repository: onnx, ...")
+    parser.add_argument("--config", default="", help="part of a config.pbtxt, over what is generated for --format")
+    parser.add_argument("--repository", type=Path, metavar="DIR", help="where the Triton repository goes: beside --to")
     options = parser.parse_args(arguments)
     # As process 1 of a container there is no default action. Any moment is good to die at: the journal is on disk.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
     try:
         fetched = fetch_model(options.uri, options.to, _report)
-        path = fetched.path
-        if options.layout == "triton":
-            path = arrange_triton(path, repository_beside(options.to), name=options.name)
+        path = _arrange(fetched.path, options) if options.layout == "triton" else fetched.path
     except StorageError as error:
         _say(event="error", reason=str(error.reason.value), message=error.message)
         return 1
@@ -39,6 +40,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     _say(event="done", path=str(path), bytes=fetched.bytes, cached=fetched.cached)
     return 0
+
+
+def _arrange(source: Path, options: argparse.Namespace) -> Path:
+    """Make a Triton repository of what was fetched, and show the config that was written for it."""
+    repository: Path = options.repository or repository_beside(options.to)
+    if not options.format:
+        return arrange_triton(source, repository, name=options.name)
+    from forebay.serving.formats.models import arrange_model  # noqa: PLC0415  (protobuf takes a moment)
+
+    repository = repository.absolute()
+    text = arrange_model(source, repository, format_=options.format, name=options.name or "", config=options.config)
+    _say(event="config", path=str(repository / options.name / "config.pbtxt"), text=text)
+    return repository
 
 
 def repository_beside(folder: Path) -> Path:

@@ -1,0 +1,123 @@
+"""One model that is a file or a folder, as Triton wants it: what each format needs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from forebay.serving.formats.arrange import VERSION, Layout, write_repository
+from forebay.serving.formats.config import Config
+from forebay.serving.formats.errors import bad_format
+from forebay.serving.formats.folders import find_file, list_names
+from forebay.serving.formats.onnx import read_onnx
+from forebay.serving.formats.recognize import Found, recognize
+from forebay.serving.formats.suffixes import SUFFIXES
+from forebay.serving.storage.errors import Reason, StorageError
+
+# Fills the config, and answers the links of a model's folder.
+LayOut = Callable[[Path, Config], dict[str, Path]]
+
+
+def arrange_model(source: Path, repository: Path, *, format_: str, name: str, config: str = "") -> str:
+    """Make `repository` a Triton repository of the one model in `source`, and answer the text of its config.pbtxt.
+
+    What is in `source` stays as it is. Raises StorageError (BadFormat, BadConfig) with the fix; OSError.
+    """
+    if not name or "/" in name or name.startswith("."):
+        raise StorageError(Reason.BAD_LAYOUT, "the model has no usable name: give --name")
+    made = Config(name, config)
+    links = _lay_out(source, format_, made)
+    text = made.build()
+    write_repository(repository, name, Layout(text, links))
+    return text
+
+
+def _lay_out(source: Path, format_: str, config: Config) -> dict[str, Path]:
+    if source.is_dir():
+        _refuse_other(source, recognize(source), format_)
+    if format_ == "savedmodel":
+        model = _find_saved_model(source)
+    else:
+        model = find_file(source, SUFFIXES[format_])
+        _refuse_other(model, recognize(model), format_)
+    return FORMATS[format_](model, config)
+
+
+def _refuse_other(path: Path, found: Found | None, format_: str) -> None:
+    """Raise BadFormat where something is known to be of another format than the one that was named."""
+    if found is None or found.format == format_:
+        return
+    advice = f"write format: {found.format}" if found.format else found.advice
+    raise bad_format(f"format is {format_}, but {path.name} is {found.what}: {advice}")
+
+
+def _lay_out_onnx(file: Path, config: Config) -> dict[str, Path]:
+    model = read_onnx(file)
+    for each in model.data_files:
+        if Path(each).is_absolute() or ".." in Path(each).parts:
+            raise bad_format(
+                f"{file.name} keeps weights in {each}, outside its folder: save it again with them beside it"
+            )
+        if not (file.parent / each).is_file():
+            raise bad_format(f"{file.name} keeps weights in {each}, which isn't beside it: upload both")
+    config.set_instance("KIND_AUTO")
+    config.set_signature(model.signature)
+    if not model.data_files:
+        config.set_backend("onnxruntime")
+        return {f"{VERSION}/model.onnx": file}
+    # The whole folder, in which the files find each other by their own names.
+    config.set_backend("onnxruntime", file=file.name)
+    return {VERSION: file.parent}
+
+
+def _lay_out_tensorrt(file: Path, config: Config) -> dict[str, Path]:
+    # Triton itself asks the engine for inputs, outputs and batches.
+    config.set_backend("tensorrt", platform="tensorrt_plan")
+    config.set_instance("KIND_GPU")
+    return {f"{VERSION}/model.plan": file}
+
+
+def _lay_out_torchscript(file: Path, config: Config) -> dict[str, Path]:
+    config.require_tensors("a TorchScript file doesn't tell the types and shapes of its inputs and outputs")
+    config.set_backend("pytorch", platform="pytorch_libtorch")
+    config.set_instance("KIND_AUTO")
+    return {f"{VERSION}/model.pt": file}
+
+
+def _lay_out_openvino(file: Path, config: Config) -> dict[str, Path]:
+    weights = file.with_suffix(".bin")
+    if not weights.is_file():
+        raise bad_format(f"{file.name} has its weights in {weights.name}, which isn't beside it: upload both")
+    # Triton itself asks the model for inputs, outputs and batches.
+    config.set_backend("openvino")
+    config.set_instance("KIND_CPU")
+    return {f"{VERSION}/model.xml": file, f"{VERSION}/model.bin": weights}
+
+
+def _lay_out_saved_model(folder: Path, config: Config) -> dict[str, Path]:
+    # Triton itself asks the model for inputs, outputs and batches.
+    config.set_backend("tensorflow", platform="tensorflow_savedmodel")
+    config.set_instance("KIND_AUTO")
+    return {f"{VERSION}/model.savedmodel": folder}
+
+
+def _find_saved_model(source: Path) -> Path:
+    """The folder with saved_model.pb: the source itself, or the one folder in it."""
+    if source.is_file():
+        raise bad_format(f"{source.name} is a file, and a SavedModel is a folder: let the uri name the folder")
+    if recognize(source):
+        return source
+    below = [source / name for name in list_names(source) if (source / name).is_dir()]
+    if len(below) == 1 and (found := recognize(below[0])) and found.format == "savedmodel":
+        return below[0]
+    for name in list_names(source):
+        if (source / name).is_file() and (found := recognize(source / name)):
+            _refuse_other(source / name, found, "savedmodel")
+    raise bad_format("there is no saved_model.pb in the folder: let the uri name the folder that holds it")
+
+
+FORMATS: dict[str, LayOut] = {
+    "onnx": _lay_out_onnx,
+    "tensorrt": _lay_out_tensorrt,
+    "torchscript": _lay_out_torchscript,
+    "openvino": _lay_out_openvino,
+    "savedmodel": _lay_out_saved_model,
+}
