@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import httpx
+import lightgbm
 import numpy as np
 import onnx
 import pytest
 import tritonclient.http
+import xgboost
 from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
@@ -139,3 +141,37 @@ def test_a_config_is_checked_before_anything_is_fetched(tmp_path: Path, command:
     told = refuse(tmp_path, command, file="/no/such/file", format="onnx", more=", config: 'max_batch: 4'")
     assert 'spec.model.config: is no part of a config.pbtxt: line 1, column 1: Message type "inference' in told
     assert 'has no field named "max_batch"' in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"),
+    [
+        ("xgboost.ubj", "three classes"),
+        ("xgboost.json", "two classes"),
+        ("lightgbm.txt", "three classes"),
+        ("lightgbm.txt", "regression"),
+    ],
+)
+def test_forests_answer_as_their_own_library(tmp_path: Path, kind: str, task: str) -> None:
+    file = tmp_path / f"forest.{kind.partition('.')[2]}"
+    wanted = save_forest(file, task)
+    with serving(MANIFEST.format(file=file, format=kind.partition(".")[0], more=""), tmp_path) as session:
+        assert read_config(session)["backend"] == "fil"
+        answer = ask(session, "input__0", ROWS)["output__0"]
+    np.testing.assert_allclose(answer, wanted.reshape(len(ROWS), -1), atol=1e-5)
+
+
+def save_forest(file: Path, task: str) -> np.ndarray:
+    """Train on the irises and save; what the library itself predicts for the rows."""
+    rows, classes = load_iris(return_X_y=True)
+    truth = {"regression": rows[:, 3], "two classes": classes == 2, "three classes": classes}[task]
+    several = {"num_class": 3} if task == "three classes" else {}
+    if file.suffix == ".txt":
+        objective = {"regression": "regression", "two classes": "binary", "three classes": "multiclass"}[task]
+        trained = lightgbm.train({"objective": objective, "verbose": -1, **several}, lightgbm.Dataset(rows, truth), 20)
+        trained.save_model(file)
+        return np.asarray(trained.predict(ROWS))
+    objective = {"regression": "reg:squarederror", "two classes": "binary:logistic", "three classes": "multi:softprob"}
+    booster = xgboost.train({"objective": objective[task], **several}, xgboost.DMatrix(rows, truth), 20)
+    booster.save_model(file)
+    return np.asarray(booster.predict(xgboost.DMatrix(ROWS)))

@@ -51,11 +51,12 @@ class ModelSource(Model):
         default=None,
         description="Credentials for the storage. `forebay serve` takes the same variables from its environment.",
     )
-    format: Literal["onnx", "tensorrt", "torchscript", "openvino", "savedmodel"] | None = Field(
+    format: Literal["onnx", "tensorrt", "torchscript", "openvino", "savedmodel", "xgboost", "lightgbm"] | None = Field(
         default=None,
         description="What the file (for savedmodel the folder) is, where it is no Triton repository: Forebay lays the "
-        "repository out beside it, and writes the config.pbtxt. Triton needs the backend: NVIDIA's image has them all, "
-        "save that TensorFlow's, for savedmodel, is only in the older ones.",
+        "repository out beside it, and writes the config.pbtxt. xgboost is a file of save_model (.ubj or .json), "
+        "lightgbm one of save_model (.txt); scikit-learn's models become ONNX by skl2onnx. Triton needs the backend: "
+        "NVIDIA's image has them all, save that TensorFlow's, for savedmodel, is only in the older ones.",
     )
     config: str | None = Field(
         default=None,

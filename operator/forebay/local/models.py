@@ -17,6 +17,8 @@ from forebay.local.process import die_with_parent
 from forebay.plan.resolve import Server, Workload
 from forebay.serving.storage.layout import read_model_names
 
+_FOREST = re.compile(r"""^\s*backend\s*:\s*["']fil["']""", re.MULTILINE)
+
 
 async def fetch_model(workload: Workload, display: Display) -> Path:
     """Bring the files of a workload's model here, and return their folder. Raises LocalError with the reason."""
@@ -78,6 +80,11 @@ def _require_model(workload: Workload, repository: Path) -> None:
             f"the repository {workload.model.uri} has no model {workload.served_model}: it has {', '.join(names)}. "
             f"Write predictor: {{triton: {{model: {names[0]}}}}}"
         )
+
+
+def holds_forests(repository: Path) -> bool:
+    """Whether a model of the repository is for the backend "fil"."""
+    return any(_FOREST.search(config.read_text("utf-8", "replace")) for config in repository.glob("*/config.pbtxt"))
 
 
 def show_sources(text: str) -> str:

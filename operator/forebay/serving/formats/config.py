@@ -54,10 +54,10 @@ class Config:
         """A parameter of the backend."""
         self._made.parameters[key].string_value = value
 
-    def set_signature(self, signature: Signature) -> None:
+    def set_signature(self, signature: Signature, *, max_batch_size: int = MAX_BATCH_SIZE) -> None:
         """Inputs, outputs and batches, as the model's file tells them. Raises StorageError(BadConfig)."""
         batches = signature.takes_batches if self._user_batch is None else self._user_batch > 0
-        self._made.max_batch_size = MAX_BATCH_SIZE if batches else 0
+        self._made.max_batch_size = max_batch_size if batches else 0
         for tensors, mine, users in (
             (signature.inputs, self._made.input, self._user.input),
             (signature.outputs, self._made.output, self._user.output),

@@ -7,6 +7,7 @@ from forebay.serving.formats.arrange import VERSION, Layout, write_repository
 from forebay.serving.formats.config import Config
 from forebay.serving.formats.errors import bad_format
 from forebay.serving.formats.folders import find_file, list_names
+from forebay.serving.formats.forest import MAX_ROWS, Forest, read_lightgbm, read_xgboost
 from forebay.serving.formats.onnx import read_onnx
 from forebay.serving.formats.recognize import Found, recognize
 from forebay.serving.formats.suffixes import SUFFIXES
@@ -92,6 +93,25 @@ def _lay_out_openvino(file: Path, config: Config) -> dict[str, Path]:
     return {f"{VERSION}/model.xml": file, f"{VERSION}/model.bin": weights}
 
 
+def _lay_out_xgboost(file: Path, config: Config) -> dict[str, Path]:
+    forest, kind = read_xgboost(file)
+    _set_forest(config, forest, kind)
+    return {f"{VERSION}/{kind.replace('_', '.')}": file}
+
+
+def _lay_out_lightgbm(file: Path, config: Config) -> dict[str, Path]:
+    _set_forest(config, read_lightgbm(file), "lightgbm")
+    return {f"{VERSION}/model.txt": file}
+
+
+def _set_forest(config: Config, forest: Forest, kind: str) -> None:
+    config.set_backend("fil")
+    config.set_instance("KIND_AUTO")
+    config.set_signature(forest.signature, max_batch_size=MAX_ROWS)
+    for key, value in {"model_type": kind, **forest.parameters}.items():
+        config.set_parameter(key, value)
+
+
 def _lay_out_saved_model(folder: Path, config: Config) -> dict[str, Path]:
     # Triton itself asks the model for inputs, outputs and batches.
     config.set_backend("tensorflow", platform="tensorflow_savedmodel")
@@ -120,4 +140,6 @@ FORMATS: dict[str, LayOut] = {
     "torchscript": _lay_out_torchscript,
     "openvino": _lay_out_openvino,
     "savedmodel": _lay_out_saved_model,
+    "xgboost": _lay_out_xgboost,
+    "lightgbm": _lay_out_lightgbm,
 }

@@ -7,10 +7,16 @@ SUFFIXES = {
     "tensorrt": (".plan", ".engine", ".trt"),
     "torchscript": (".pt", ".pth", ".ts", ".torchscript"),
     "openvino": (".xml",),
+    "xgboost": (".ubj", ".json"),
+    "lightgbm": (".txt",),
 }
+# Any file may be called so.
+_COMMON = (".json", ".txt", ".xml")
 
 
 def guess_format(name: str) -> str:
     """The format that a file of this name probably has; empty where the name says nothing."""
     suffix = PurePath(name).suffix.lower()
+    if suffix in _COMMON:
+        return ""
     return next((format_ for format_, suffixes in SUFFIXES.items() if suffix in suffixes), "")

@@ -43,6 +43,14 @@ CHECKPOINT = pack("m/data.pkl", "m/data/0", "m/version")
 ENGINE = b"ftrt" + bytes(64)
 IR = b'<?xml version="1.0"?>\n<net name="m" version="11"></net>'
 
+XGBOOST = (
+    b'{"learner":{"attributes":{},"learner_model_param":{"base_score":"5E-1","num_class":"0","num_feature":"7",'
+    b'"num_target":"1"},"objective":{"name":"binary:logistic"}},"version":[3,2,0]}'
+)
+LIGHTGBM = (
+    b"tree\nversion=v4\nnum_class=3\nmax_feature_idx=6\nobjective=multiclass num_class:3\n\nTree=0\nend of trees\n"
+)
+
 
 def make(folder: Path, files: dict[str, bytes]) -> Path:
     for name, content in files.items():
@@ -76,6 +84,8 @@ def refusal(source: Path, format_: str, config: str = "") -> StorageError:
         ("tensorrt", {"a.engine": ENGINE}, "model.plan", "tensorrt"),
         ("torchscript", {"a.pt": TORCHSCRIPT}, "model.pt", "pytorch"),
         ("openvino", {"a.xml": IR, "a.bin": b"x"}, "model.xml", "openvino"),
+        ("xgboost", {"a.json": XGBOOST}, "xgboost.json", "fil"),
+        ("lightgbm", {"a.txt": LIGHTGBM}, "model.txt", "fil"),
         ("savedmodel", {"saved_model.pb": b"x", "variables/v": b"x"}, "model.savedmodel", "tensorflow"),
         ("savedmodel", {"m/saved_model.pb": b"x", "README.md": b"x"}, "model.savedmodel", "tensorflow"),
     ],
@@ -187,6 +197,19 @@ def test_outputs_that_only_their_author_can_write(tmp_path: Path, content: bytes
         ("onnx", {"a": pack("config.json", "model.weights.h5")}, "model.export"),
         ("onnx", {"a": pack("a.onnx")}, "a zip archive"),
         ("onnx", {"a": TORCHSCRIPT[:60]}, "cut off"),
+        ("onnx", {"a": XGBOOST}, "write format: xgboost"),
+        ("onnx", {"a": LIGHTGBM}, "write format: lightgbm"),
+        ("xgboost", {"a.json": LIGHTGBM}, "write format: lightgbm"),
+        ("xgboost", {"a.json": b"{}"}, "save_model('model.ubj')"),
+        ("xgboost", {"model.bst": b"binf"}, "save_model('model.ubj')"),
+        ("xgboost", {"model.ubj": b""}, "is empty"),
+        ("xgboost", {"a.json": XGBOOST.replace(b"7", b"0")}, "how many features"),
+        ("xgboost", {"a.json": XGBOOST.replace(b'get":"1', b'get":"3')}, "3 targets"),
+        ("xgboost", {"a.json": XGBOOST[:-4]}, "cut off"),
+        ("xgboost", {"a.pkl": pickle.dumps([1])}, "a Python pickle"),
+        ("lightgbm", {"a.txt": LIGHTGBM[:-8]}, "cut off"),
+        ("lightgbm", {"a.txt": b"hello"}, "save_model('model.txt')"),
+        ("lightgbm", {"a.txt": LIGHTGBM.replace(b"num_class", b"numclass")}, "how many features and classes"),
         ("torchscript", {"a.pt": CHECKPOINT}, "a Python pickle"),
         ("openvino", {"a.xml": IR}, "a.bin, which isn't beside it"),
         ("openvino", {"a.xml": b"<?xml version='1.0'?><html>"}, "an XML file"),
