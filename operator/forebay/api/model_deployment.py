@@ -56,7 +56,7 @@ class ModelSource(Model):
         description="What the file (for savedmodel the folder) is, where it is no Triton repository: Forebay lays the "
         "repository out beside it, and writes the config.pbtxt. xgboost is a file of save_model (.ubj or .json), "
         "lightgbm one of save_model (.txt); scikit-learn's models become ONNX by skl2onnx. Triton needs the backend: "
-        "NVIDIA's image has them all, save that TensorFlow's, for savedmodel, is only in the older ones.",
+        "NVIDIA's image has them all, save that TensorFlow's, for savedmodel, went with 25.03.",
     )
     config: str | None = Field(
         default=None,

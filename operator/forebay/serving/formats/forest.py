@@ -37,8 +37,8 @@ class Forest:
     def parameters(self) -> dict[str, str]:
         """What makes the backend answer as the library's own `predict`: a value, or each class's probability."""
         several = "true" if self.outputs > 1 else "false"
-        # The second is what newer versions call the first.
-        return {"output_class": several, "is_classifier": several, "predict_proba": several}
+        # The second is what newer versions call the first; older ones want a threshold, even where none is used.
+        return {"output_class": several, "is_classifier": several, "predict_proba": several, "threshold": "0.5"}
 
 
 def read_xgboost(path: Path) -> tuple[Forest, str]:

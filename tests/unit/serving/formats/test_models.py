@@ -1,10 +1,12 @@
 """Repositories that are made of files, read with Triton's own schema; and what is no such file."""
 
 import io
+import json
 import os
 import pickle
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -14,7 +16,9 @@ from tritonclient.grpc import model_config_pb2
 
 from forebay.serving.formats.config import check_config
 from forebay.serving.formats.models import FORMATS, arrange_model
+from forebay.serving.storage.__main__ import main
 from forebay.serving.storage.errors import Reason, StorageError
+from tests.unit.serving.storage.conftest import authority, web  # noqa: F401  (fixtures)
 
 TENSORS = (
     'input [{name: "INPUT__0" data_type: TYPE_FP32 dims: [3]}] output [{name: "OUTPUT__0" data_type: TYPE_FP32 '
@@ -279,3 +283,23 @@ def test_a_model_elsewhere_is_linked_absolutely(tmp_path: Path) -> None:
     source = make(tmp_path / "a/b", {"a.onnx": ONNX})
     arrange_model(source / "a.onnx", tmp_path / "c/r", format_="onnx", name="digits")
     assert (tmp_path / "c/r/digits/1/model.onnx").readlink() == source / "a.onnx"
+
+
+def test_the_command_beside_a_download(
+    web: Any,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As in a pod: the download stays the one that is known, and what was made of it is told in an event."""
+    uri = web.serve("/digits.onnx", ONNX, ETag='"v1"')
+    wanted = ["--uri", uri, "--to", str(tmp_path / "files"), "--layout", "triton", "--name", "digits"]
+    for cached in (False, True):
+        assert main([*wanted, "--format", "onnx", "--config=max_batch_size: 4"]) == 0
+        *_, config, done = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+        assert (done["path"], done["cached"]) == (str(tmp_path / "files.repository"), cached)
+        assert (config["event"], config["path"]) == ("config", f"{done['path']}/digits/config.pbtxt")
+        assert config["text"] == Path(config["path"]).read_text()
+        assert "max_batch_size: 4" in config["text"]
+    assert str((tmp_path / "files.repository/digits/1/model.onnx").readlink()) == "../../../files/digits.onnx"
+    assert main([*wanted, "--format", "tensorrt", "--config=max_batch_sice: 4"]) == 1
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["reason"] == "BadConfig"
