@@ -133,7 +133,7 @@ def test_what_is_wrong_is_said_before_triton_starts(tmp_path: Path) -> None:
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved/saved_model.pb").write_bytes(b"x")
     told = refuse(tmp_path, "serve", file=f"{tmp_path}/saved", format="onnx")
-    assert "format is onnx, but saved is a TensorFlow SavedModel: write format: savedmodel" in told
+    assert "format is onnx, but the folder is a TensorFlow SavedModel: write format: savedmodel" in told
 
 
 @pytest.mark.parametrize("command", ["validate", "serve"])

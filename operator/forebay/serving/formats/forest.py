@@ -14,6 +14,8 @@ from forebay.serving.formats.tensors import Signature, Tensor
 # A row costs microseconds: people send whole tables.
 MAX_ROWS = 8192
 _XGBOOST = b"learner_model_param"
+# A base score for each class stands before what is looked for.
+_XGBOOST_TAIL_BYTES = 1024 * 1024
 _LIGHTGBM_HEAD_BYTES = 4096
 _LIGHTGBM_END = b"end of trees"
 
@@ -54,7 +56,7 @@ def read_xgboost(path: Path) -> tuple[Forest, str]:
         end = data[max(0, size - 16) : size].rstrip()
         if at < 0 or not end.endswith(b"}"):
             raise bad_format(f"{path.name} is cut off at {size} bytes: upload it again")
-        about = data[at : at + 4096]
+        about = data[at : at + _XGBOOST_TAIL_BYTES]
         kind = "xgboost_ubj" if data[1:2] == b"L" else "xgboost_json"
     features, classes, targets = (_read_number(about, name) for name in (b"num_feature", b"num_class", b"num_target"))
     if features < 1:
@@ -68,7 +70,7 @@ def read_lightgbm(path: Path) -> Forest:
     """The forest in a file of LightGBM's. Raises StorageError(BadFormat); OSError."""
     with path.open("rb") as file:
         head = file.read(_LIGHTGBM_HEAD_BYTES).decode("utf-8", "replace")
-        if not head.startswith("tree\n"):
+        if head.split("\n", 1)[0].rstrip() != "tree":
             raise bad_format(f"{path.name} is no LightGBM model: save it with Booster.save_model('model.txt')")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if data.rfind(_LIGHTGBM_END) < 0:

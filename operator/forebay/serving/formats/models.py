@@ -47,7 +47,9 @@ def _refuse_other(path: Path, found: Found | None, format_: str) -> None:
     if found is None or found.format == format_:
         return
     advice = f"write format: {found.format}" if found.format else found.advice
-    raise bad_format(f"format is {format_}, but {path.name} is {found.what}: {advice}")
+    # A download's folder has a name of Forebay's own.
+    thing = "the folder" if path.is_dir() else path.name
+    raise bad_format(f"format is {format_}, but {thing} is {found.what}: {advice}")
 
 
 def _lay_out_onnx(file: Path, config: Config) -> dict[str, Path]:

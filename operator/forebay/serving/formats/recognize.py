@@ -34,6 +34,7 @@ _PICKLE = Found(
     "convert the model to ONNX (skl2onnx) and write format: onnx, or load it in predictor: {custom: {script: ...}}",
 )
 _XGBOOST = Found("an XGBoost model", "xgboost")
+_LIGHTGBM = Found("a LightGBM model", "lightgbm")
 _LITE = Found("a TensorFlow Lite model", "", "save the model that it was made of, as a SavedModel or as ONNX")
 _SAFETENSORS = Found("weights alone (safetensors)", "", "export their model, with torch.onnx.export, say")
 _BEGINNINGS: tuple[tuple[bytes, Found], ...] = (
@@ -47,7 +48,8 @@ _BEGINNINGS: tuple[tuple[bytes, Found], ...] = (
     (b"ftrt", Found("a TensorRT engine", "tensorrt")),
     (b"ptrt", Found("a TensorRT engine", "tensorrt")),
     (b"gguf", Found("a GGUF model (llama.cpp)", "", "serve it with predictor: {custom: {image: ...}}")),
-    (b"tree\nversion=", Found("a LightGBM model", "lightgbm")),
+    (b"tree\nversion=", _LIGHTGBM),
+    (b"tree\r\nversion=", _LIGHTGBM),
     (b'{"learner"', _XGBOOST),
     (b"{l\0\0\0\0\0\0\0\x07learner", _XGBOOST),
     (b"\x1f\x8b", Found("packed with gzip", "", "unpack it, or name it .tar.gz where it is an archive")),
