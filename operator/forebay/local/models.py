@@ -68,7 +68,7 @@ async def _follow(process: asyncio.subprocess.Process, workload: Workload, displ
             if last["event"] == "progress":
                 progress(last["bytes"], last["total"])
             elif last["event"] == "config":
-                display.say(f"wrote {last['path']}, over which model.config goes:\n{indent(last['text'], '  ')}")
+                display.say(f"wrote {last['path']}:\n{indent(last['text'], '  ')}")
     await process.wait()
     return last
 

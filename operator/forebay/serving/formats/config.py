@@ -78,8 +78,8 @@ class Config:
         """The text of config.pbtxt. A list that the user wrote takes the place of ours, all else is merged."""
         made = model_config_pb2.ModelConfig()
         made.CopyFrom(self._made)
-        for field, _ in self._user.ListFields():
-            if field.is_repeated and not _is_map(field):
+        for field, value in self._user.ListFields():
+            if hasattr(value, "extend"):  # a list: neither a map nor a message
                 made.ClearField(field.name)
         made.MergeFrom(self._user)
         if self._user_batch is not None:
@@ -87,10 +87,6 @@ class Config:
         if made.max_batch_size > 0 and made.WhichOneof("scheduling_choice") is None:
             made.dynamic_batching.SetInParent()
         return str(text_format.MessageToString(made))
-
-
-def _is_map(field: Any) -> bool:
-    return bool(field.message_type and field.message_type.GetOptions().map_entry)
 
 
 def _add_tensors(made: Any, tensors: Iterable[Tensor], *, batches: bool) -> None:

@@ -2,11 +2,12 @@
 
 from pathlib import PurePath
 
-SUFFIXES = {
+SUFFIXES: dict[str, tuple[str, ...]] = {
     "onnx": (".onnx",),
     "tensorrt": (".plan", ".engine", ".trt"),
     "torchscript": (".pt", ".pth", ".ts", ".torchscript"),
     "openvino": (".xml",),
+    "savedmodel": (),  # a folder
     "xgboost": (".ubj", ".json"),
     "lightgbm": (".txt",),
 }

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from forebay.serving.formats.suffixes import SUFFIXES
 from forebay.serving.storage.errors import StorageError, from_os_error
 from forebay.serving.storage.fetch import fetch_model
 from forebay.serving.storage.layout import arrange_triton
@@ -22,10 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="where the files go, inside a volume")
     parser.add_argument("--layout", choices=["triton", "plain"], default="plain", help="what the server needs")
     parser.add_argument("--name", help="the model's name, when its config.pbtxt gives none")
-    parser.add_argument("--format", help="what the file or folder is, where it is no Triton repository: onnx, ...")
+    parser.add_argument("--format", choices=list(SUFFIXES), help="what it is, where it is no Triton repository")
     parser.add_argument("--config", default="", help="part of a config.pbtxt, over what is generated for --format")
     parser.add_argument("--repository", type=Path, metavar="DIR", help="where the Triton repository goes: beside --to")
     options = parser.parse_args(arguments)
+    if options.format and options.layout != "triton":
+        parser.error("--format goes with --layout triton")
     # As process 1 of a container there is no default action. Any moment is good to die at: the journal is on disk.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
     try:

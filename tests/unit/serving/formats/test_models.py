@@ -14,8 +14,11 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper
 from tritonclient.grpc import model_config_pb2
 
+from forebay.api import ModelSource
 from forebay.serving.formats.config import check_config
-from forebay.serving.formats.models import FORMATS, arrange_model
+from forebay.serving.formats.layouts import LAYOUTS
+from forebay.serving.formats.models import arrange_model
+from forebay.serving.formats.suffixes import SUFFIXES
 from forebay.serving.storage.__main__ import main
 from forebay.serving.storage.errors import Reason, StorageError
 from tests.unit.serving.storage.conftest import authority, web  # noqa: F401  (fixtures)
@@ -107,11 +110,9 @@ def test_a_repository_of_each_format(
     assert {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()} == files.keys()
 
 
-def test_there_is_a_case_for_each_format() -> None:
-    from forebay.api import ModelSource  # noqa: PLC0415
-
+def test_every_format_of_the_api_has_a_layout() -> None:
     (literal,) = (each for each in ModelSource.model_fields["format"].annotation.__args__ if each is not type(None))
-    assert set(literal.__args__) == set(FORMATS)
+    assert set(literal.__args__) == set(LAYOUTS) == set(SUFFIXES)
 
 
 def test_an_onnx_config_in_full(tmp_path: Path) -> None:
@@ -301,5 +302,7 @@ def test_the_command_beside_a_download(
         assert config["text"] == Path(config["path"]).read_text()
         assert "max_batch_size: 4" in config["text"]
     assert str((tmp_path / "files.repository/digits/1/model.onnx").readlink()) == "../../../files/digits.onnx"
+    with pytest.raises(SystemExit):
+        main(["--uri", uri, "--to", str(tmp_path / "files"), "--format", "onnx"])
     assert main([*wanted, "--format", "tensorrt", "--config=max_batch_sice: 4"]) == 1
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["reason"] == "BadConfig"
