@@ -12,8 +12,8 @@ from forebay.serving.formats.wire import Message, WireError
 # Numbers of fields: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 _IR_VERSION, _GRAPH = 1, 7
 _NODE, _INITIALIZER, _INPUT, _OUTPUT, _SPARSE_INITIALIZER = 1, 5, 11, 12, 15
-_ATTRIBUTE, _ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 5, 5, 10, 6, 11
-_TENSOR_NAME, _EXTERNAL_DATA, _SPARSE_VALUES = 8, 13, 1
+_ATTRIBUTE, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_NUMBERS = 5, (5, 10), (6, 11), (2, 3, 4, 7, 8, 9)
+_TENSOR_NAME, _TENSOR_DATA, _EXTERNAL_DATA, _SPARSE_VALUES = 8, (4, 5, 6, 7, 9, 10, 11), 13, 1
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 _TENSOR_TYPE, _SEQUENCE_TYPE, _MAP_TYPE = 1, 4, 5
@@ -24,8 +24,8 @@ _DATATYPES = {
     7: "TYPE_INT64", 8: "TYPE_STRING", 9: "TYPE_BOOL", 10: "TYPE_FP16", 11: "TYPE_FP64", 12: "TYPE_UINT32",
     13: "TYPE_UINT64", 16: "TYPE_BF16",
 }  # fmt: skip
-# What tf2onnx calls each dimension that has no name: it says nothing.
-_NAMELESS = "unk__"
+# What tf2onnx and paddle2onnx call each dimension that has no name: it says nothing.
+_NAMELESS = ("unk__", "p2o.DynamicDimension")
 _SEQUENCE = "a sequence or map, which Triton doesn't serve: with skl2onnx, convert with options={'zipmap': False}"
 # Loops within loops: nobody nests so many.
 _DEEPEST = 32
@@ -103,13 +103,23 @@ def _find_data_files(graph: Message, *, depth: int = 0) -> Iterator[str]:
             yield from _locate(values)
     for node in graph.messages(_NODE):
         for attribute in node.messages(_ATTRIBUTE):
-            for tensor in attribute.messages(_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
-                yield from _locate(tensor)
-            for below in attribute.messages(_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
-                yield from _find_data_files(below, depth=depth + 1)
+            yield from _find_in_attribute(attribute, depth=depth)
+
+
+def _find_in_attribute(attribute: Message, *, depth: int) -> Iterator[str]:
+    for number, value in attribute.fields():
+        # A forest has millions of numbers here, each a field of its own. An attribute is of one kind alone.
+        if number in _ATTRIBUTE_NUMBERS:
+            return
+        if number in _ATTRIBUTE_TENSORS and isinstance(value, Message):
+            yield from _locate(value)
+        elif number in _ATTRIBUTE_GRAPHS and isinstance(value, Message):
+            yield from _find_data_files(value, depth=depth + 1)
 
 
 def _locate(tensor: Message) -> Iterator[str]:
-    for entry in tensor.messages(_EXTERNAL_DATA):
-        if entry.text(_ENTRY_KEY) == "location":
-            yield entry.text(_ENTRY_VALUE)
+    for number, value in tensor.fields():
+        if number in _TENSOR_DATA:
+            return
+        if number == _EXTERNAL_DATA and isinstance(value, Message) and value.text(_ENTRY_KEY) == "location":
+            yield value.text(_ENTRY_VALUE)

@@ -2,6 +2,7 @@
 
 import random
 import resource
+import time
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ def test_weights_are_no_inputs(tmp_path: Path) -> None:
         ([value("x", None, 4)], [value("y", None)], True),
         ([value("x", "N", 4)], [value("y", "N", 2)], True),
         ([value("x", "unk__12", 4)], [value("y", "unk__13")], True),
+        ([value("x", "p2o.DynamicDimension.0", 4)], [value("y", "p2o.DynamicDimension.3")], True),
         ([value("x", "N", 4)], [value("y", "N", 2), value("boxes", "found", 4)], False),
         ([value("x", 1, 4)], [value("y", 1, 2)], False),
         ([value("x", None, 4)], [value("y")], False),
@@ -115,6 +117,16 @@ def test_weights_stay_on_the_disk(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert [each.name for each in read_onnx(path).signature.inputs] == ["x"]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024, "KiB"
+
+
+def test_a_large_forest_is_not_walked_through(tmp_path: Path) -> None:
+    """Two million numbers, each a field of its own."""
+    model = make([value("x", None, 1)], [value("y", None, 1)])
+    model.graph.node[0].attribute.append(helper.make_attribute("nodes_values", [0.5] * 2_000_000))
+    path = save(tmp_path / "forest.onnx", model)
+    started = time.process_time()
+    assert read_onnx(path).data_files == ()
+    assert time.process_time() - started < 0.5, "which takes ten seconds otherwise"
 
 
 def varint(number: int) -> bytes:
