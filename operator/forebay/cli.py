@@ -148,13 +148,12 @@ def validate(files: Files) -> None:
 def render(file: File) -> None:
     """Print what would be applied to a cluster for FILE."""
     from forebay.api.dump import dump_documents  # noqa: PLC0415
-    from forebay.api.load import load_file  # noqa: PLC0415
     from forebay.api.problems import InvalidManifest, Problem  # noqa: PLC0415
     from forebay.plan.cluster import check_reachable  # noqa: PLC0415
     from forebay.plan.manifests import build_manifests  # noqa: PLC0415
     from forebay.plan.resolve import resolve  # noqa: PLC0415
 
-    servings = [resolve(each) for each in load_file(file)]
+    servings = [resolve(each) for each in _read(file)]
     unreachable = {f"{each.namespace}/{each.name}: spec.model.uri": check_reachable(each) for each in servings}
     problems = [Problem(str(file), None, path, message) for path, message in unreachable.items() if message]
     if problems:
@@ -168,16 +167,34 @@ for command in (cluster.install, cluster.uninstall, cluster.status, cluster.logs
 
 def _load(files: Sequence[Path]) -> list["ModelDeployment"]:
     """The objects of all files; InvalidManifest with what is wrong in any of them."""
-    from forebay.api.load import load_file  # noqa: PLC0415
     from forebay.api.problems import InvalidManifest, Problem  # noqa: PLC0415
 
     objects: list[ModelDeployment] = []
     problems: list[Problem] = []
     for file in files:
         try:
-            objects += load_file(file)
+            objects += _read(file)
         except InvalidManifest as error:
             problems += error.problems
+    if problems:
+        raise InvalidManifest(problems)
+    return objects
+
+
+def _read(file: Path) -> list["ModelDeployment"]:
+    """The objects of a file. Beyond the rules, what they say of config.pbtxt is held against Triton's schema."""
+    from forebay.api.load import load_file  # noqa: PLC0415
+    from forebay.api.problems import InvalidManifest, Problem  # noqa: PLC0415
+
+    objects = load_file(file)
+    problems = []
+    for each in objects:
+        if each.spec.model and each.spec.model.config:
+            from forebay.serving.formats.config import check_config  # noqa: PLC0415
+
+            if wrong := check_config(each.spec.model.config):
+                path = f"{each.metadata.namespace}/{each.metadata.name}: spec.model.config"
+                problems.append(Problem(str(file), None, path, wrong))
     if problems:
         raise InvalidManifest(problems)
     return objects

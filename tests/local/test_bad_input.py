@@ -221,7 +221,7 @@ MODEL = "class TritonPythonModel:\n  def execute(self, requests): return []\n"
     ("config", "file", "content", "message"),
     [
         (f'backend: "python"\nmax_batch_sise: 4\n{IO}', "model.py", MODEL, "m/config.pbtxt:2:15: Message type"),
-        (f'backend: "tensorrt" {IO}', "model.plan", "", "`forebay serve` has the backends python and onnxruntime"),
+        (f'backend: "tensorrt" {IO}', "model.plan", "", "`forebay serve` has the backends python, onnxruntime and fil"),
         (f'backend: "python" {IO}', "model.py", "import cv9", "No module named 'cv9'"),
         (f'backend: "python" {IO}', "", "", "Python model file not found in '"),
         (f'backend: "onnxruntime" {IO}', "", "", "m/1/model.onnx does not exist"),

@@ -26,13 +26,24 @@ class Credentials(Model):
 
 
 class ModelSource(Model):
-    """Where the model's files come from."""
+    """Where the model's files come from, and what they are."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.credentials) || !(self.uri.startsWith('pvc://') || self.uri.startsWith('nfs://'))",
             "is of no use for a volume, which the kubelet mounts: leave it out",
             ".credentials",
+        ),
+        Rule(
+            "!has(self.config) || has(self.format)",
+            "goes with format: a Triton repository has a config.pbtxt of its own, which you change there",
+            ".config",
+        ),
+        Rule(
+            "!has(self.format) || self.format != 'torchscript' || has(self.config)",
+            "a TorchScript file doesn't tell the types and shapes of its inputs and outputs: write input and output "
+            "into config",
+            ".config",
         ),
     )
     uri: Annotated[str, Form(URI_FORM)] = Field(
@@ -44,12 +55,28 @@ class ModelSource(Model):
         "`forebay serve` alone, and relative to the manifest; hf: takes a folder too (hf://ORG/MODEL@main/FOLDER); "
         "oci: takes @sha256:DIGEST too, and each layer is a file, by its annotation org.opencontainers.image.title, or "
         "a tar archive; pvc: (a claim of the namespace) and nfs: are mounted read-only and used in place, nfs: where "
-        "Pod Security isn't `restricted`. For Triton this is a model repository, or the folder of one model.",
+        "Pod Security isn't `restricted`. For Triton this is a model repository, or the folder of one "
+        "model, or with `format` a model's file.",
         examples=["s3://models/digits/3", "file:./model"],
     )
     credentials: Credentials | None = Field(
         default=None,
         description="Credentials for the storage. `forebay serve` takes the same variables from its environment.",
+    )
+    format: Literal["onnx", "tensorrt", "torchscript", "openvino", "savedmodel", "xgboost", "lightgbm"] | None = Field(
+        default=None,
+        description="What the file (for savedmodel the folder) is, where it is no Triton repository: Forebay lays the "
+        "repository out beside it, and writes the config.pbtxt. xgboost is a file of save_model (.ubj or .json), "
+        "lightgbm one of save_model (.txt); scikit-learn's models become ONNX by skl2onnx. Triton needs the backend: "
+        "NVIDIA's image has them all, save that TensorFlow's, for savedmodel, went with 25.03.",
+    )
+    config: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=65536,
+        description="Part of a config.pbtxt, over the one that Forebay writes for `format`: "
+        "`max_batch_size: 8 instance_group [{count: 2, kind: KIND_CPU}]`. A list takes the place of the one written "
+        "by Forebay; all else is merged.",
     )
 
 
@@ -231,6 +258,11 @@ class ModelDeploymentSpec(Model):
             "!has(self.predictor.triton) || has(self.model)",
             "Triton needs a model: write model: {uri: s3://BUCKET/PREFIX}",
             ".model",
+        ),
+        Rule(
+            "!has(self.model) || !has(self.model.format) || has(self.predictor.triton)",
+            "goes with predictor.triton: a custom predictor is given the files as they are, so leave format out",
+            ".model.format",
         ),
     )
     model: ModelSource | None = Field(

@@ -8,7 +8,7 @@ from pathlib import Path
 from forebay.local.differences import find_differences, require_processes, take_variables
 from forebay.local.display import Display
 from forebay.local.instance import Instance
-from forebay.local.models import fetch_model
+from forebay.local.models import fetch_model, holds_forests
 from forebay.local.pool import Launcher, Pool
 from forebay.local.run_folder import RunFolder
 from forebay.local.triton.environment import ensure_triton
@@ -46,11 +46,11 @@ async def _build_launcher(workload: Workload, folder: RunFolder, display: Displa
     program: tuple[str, ...] = (sys.executable, "-m", "forebay.serving")
     env: dict[str, str] = {}
     extra: tuple[str, ...] = ()
+    model_dir = str(await fetch_model(workload, display)) if workload.model.uri else ""
     if workload.server is Server.TRITON:
-        triton = await asyncio.to_thread(ensure_triton, display.say)
+        triton = await asyncio.to_thread(ensure_triton, display.say, forests=holds_forests(Path(model_dir)))
         program, env = (str(triton.binary),), dict(triton.env)
         extra = (f"--backend-directory={triton.backends}",)
-    model_dir = str(await fetch_model(workload, display)) if workload.model.uri else ""
     return Launcher(
         program=program,
         env={**env, **take_variables(workload, os.environ)},

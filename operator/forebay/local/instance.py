@@ -26,7 +26,7 @@ _FAILURE_THRESHOLD = 3
 # A server that was ready and has not answered for so long is taken for hung, and started again.
 _HUNG_S = 20.0
 _LAST_LINES = 3
-_BACKENDS = "the Triton of `forebay serve` has the backends python and onnxruntime; NVIDIA's image has more"
+_BACKENDS = "the Triton of `forebay serve` has the backends python, onnxruntime and fil; NVIDIA's image has more"
 
 
 class State(StrEnum):

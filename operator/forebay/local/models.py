@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from forebay.local.display import Display
@@ -15,6 +16,8 @@ from forebay.local.paths import cache_dir
 from forebay.local.process import die_with_parent
 from forebay.plan.resolve import Server, Workload
 from forebay.serving.storage.layout import read_model_names
+
+_FOREST = re.compile(r"""^\s*backend\s*:\s*["']fil["']""", re.MULTILINE)
 
 
 async def fetch_model(workload: Workload, display: Display) -> Path:
@@ -25,6 +28,7 @@ async def fetch_model(workload: Workload, display: Display) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "forebay.serving.storage", "--uri", workload.model.uri]
     argv += ["--to", str(folder), "--layout", layout, "--name", workload.served_model, "--allow-loopback"]
+    argv += _build_format_args(workload, folder)
     # A session of its own: Ctrl-C reaches forebay alone, which then ends it.
     process = await asyncio.create_subprocess_exec(
         *argv, stdout=asyncio.subprocess.PIPE, start_new_session=True, preexec_fn=die_with_parent
@@ -44,6 +48,16 @@ async def fetch_model(workload: Workload, display: Display) -> Path:
     return path
 
 
+def _build_format_args(workload: Workload, folder: Path) -> list[str]:
+    """What is made for a format lies beside the one download, in a repository for each name and config."""
+    model = workload.model
+    if not model.format:
+        return []
+    key = hashlib.sha256(f"{workload.served_model} {model.format} {model.config}".encode()).hexdigest()[:16]
+    repository = folder.with_name(f"{folder.name}.{key}.repository")
+    return ["--format", model.format, f"--config={model.config}", "--repository", str(repository)]
+
+
 async def _follow(process: asyncio.subprocess.Process, workload: Workload, display: Display) -> Mapping[str, Any]:
     """Show the progress of a download until it ends; what it said last."""
     last: Mapping[str, Any] = {}
@@ -53,6 +67,8 @@ async def _follow(process: asyncio.subprocess.Process, workload: Workload, displ
             last = json.loads(line)
             if last["event"] == "progress":
                 progress(last["bytes"], last["total"])
+            elif last["event"] == "config":
+                display.say(f"wrote {last['path']}:\n{indent(last['text'], '  ')}")
     await process.wait()
     return last
 
@@ -64,6 +80,11 @@ def _require_model(workload: Workload, repository: Path) -> None:
             f"the repository {workload.model.uri} has no model {workload.served_model}: it has {', '.join(names)}. "
             f"Write predictor: {{triton: {{model: {names[0]}}}}}"
         )
+
+
+def holds_forests(repository: Path) -> bool:
+    """Whether a model of the repository is for the backend "fil"."""
+    return any(_FOREST.search(config.read_text("utf-8", "replace")) for config in repository.glob("*/config.pbtxt"))
 
 
 def show_sources(text: str) -> str:

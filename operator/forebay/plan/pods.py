@@ -12,7 +12,7 @@ from forebay.plan.inline import format_inline
 from forebay.plan.merge import merge
 from forebay.plan.model_volume import build_model_mount, build_model_volume, find_model_path, is_mounted
 from forebay.plan.names import Role, build_labels, digest
-from forebay.plan.resolve import Server, Workload
+from forebay.plan.resolve import ModelFiles, Server, Workload
 from forebay.plan.servers import ServerAddresses, build_server_args
 from forebay.plan.site import Site
 
@@ -164,6 +164,7 @@ def _build_download(workload: Workload, site: Site) -> Json:
             f"--layout={layout}",
             f"--name={workload.served_model}",
             *([f"--mounted-at={names.MODEL_SOURCE}"] if is_mounted(uri) else []),
+            *_build_format_args(workload.model),
         ],
         **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
@@ -181,6 +182,14 @@ def _find_model_dir(workload: Workload) -> str:
     if workload.server is Server.TRITON:
         return names.MODEL_REPOSITORY
     return find_model_path(workload.model.uri) if is_mounted(workload.model.uri) else names.MODEL_FILES
+
+
+def _build_format_args(model: ModelFiles) -> list[str]:
+    if not model.format:
+        return []
+    # In arguments Kubernetes takes $(NAME) for a variable, and $$ for a dollar.
+    config = [f"--config={model.config.replace('$', '$$')}"] if model.config else []
+    return [f"--format={model.format}", *config]
 
 
 def _build_resources(workload: Workload) -> Json:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from forebay.api import Access, Component, Custom, ModelDeployment, Queue, Transformer
+from forebay.api import Access, Component, Custom, ModelDeployment, ModelSource, Queue, Transformer
 from forebay.plan.depth import derive_depth
 from forebay.plan.names import MODEL_HTTP_PORT, Role
 from forebay.plan.units import parse_duration_s
@@ -33,10 +33,15 @@ class QueueLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles:
-    """The model's files, and the Secret with credentials for them. An empty string is none."""
+    """The model's files, the Secret with credentials for them, and what they are. An empty string is none.
+
+    Without a format Triton gets them as they are; `config` is what the user says of the config.pbtxt made for it.
+    """
 
     uri: str = ""
     secret_name: str = ""
+    format: str = ""
+    config: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,16 +165,24 @@ def _resolve_workload(
         script_file=custom.script_file if custom else "",
         image=(custom and custom.image) or "",
         image_port=(custom and custom.port) or MODEL_HTTP_PORT,
-        model=ModelFiles(
-            uri=model.uri if model else "",
-            secret_name=model.credentials.secret_name if model and model.credentials else "",
-        ),
+        model=_resolve_model(model),
         resources=_resolve_resources(component),
         env={variable.name: variable.value for variable in variables if variable.value_from is None},
         env_from={each.name: each.value_from for each in variables if each.value_from is not None},
         args=tuple(argument for patch in patches for argument in patch.args),
         pod_patch=_resolve_pod_patch(component, role),
         limits=_resolve_queue(md.spec.queue, slots=component.concurrency),
+    )
+
+
+def _resolve_model(model: ModelSource | None) -> ModelFiles:
+    if model is None:
+        return ModelFiles()
+    return ModelFiles(
+        uri=model.uri,
+        secret_name=model.credentials.secret_name if model.credentials else "",
+        format=model.format or "",
+        config=model.config or "",
     )
 
 

@@ -1,11 +1,12 @@
 """What a pod's containers must agree on."""
 
+import re
 from pathlib import Path
 
 import pytest
 from yaml import safe_load
 
-from forebay.api import ModelDeployment
+from forebay.api import ModelDeployment, ModelSource
 from forebay.api.load import load_text
 from forebay.plan import names
 from forebay.plan.cluster import check_reachable
@@ -56,6 +57,22 @@ def test_a_volume_is_mounted_read_only_and_used_in_place(uri: str, predictor: st
     triton = serving.predictor.server == "triton"
     assert (f"--model-repository={names.MODEL_REPOSITORY}" if triton else f"--model-dir={there}") in server["args"]
     assert any(each["name"] == "model" for each in spec["volumes"]) == triton, "room for links"
+
+
+def test_the_download_is_told_the_format() -> None:
+    text = 'output [{name: "$$ $(HOME)" data_type: TYPE_FP32 dims: [-1]}]'
+    md = load()
+    model = ModelSource(uri="s3://models/digits", format="onnx", config=text)
+    spec = md.spec.model_copy(update={"model": model})
+    pod = build_pod_template(resolve(md.model_copy(update={"spec": spec})).predictor, Site(), predictors=())["spec"]
+    args = pod["initContainers"][0]["args"]
+    assert "--format=onnx" in args
+    config = next(arg for arg in args if arg.startswith("--config="))
+    # As the kubelet reads it: $$ is a dollar, $(NAME) a variable.
+    assert config.removeprefix("--config=").replace("$$", "$") == text
+    assert not re.search(r"(?<!\$)(\$\$)*\$\(", config)
+    plain = build_pod_template(resolve(load()).predictor, Site(), predictors=())["spec"]["initContainers"][0]["args"]
+    assert not any(arg.startswith(("--format", "--config")) for arg in plain)
 
 
 def test_pods_cannot_read_this_machine() -> None:

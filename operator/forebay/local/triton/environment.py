@@ -17,6 +17,8 @@ from forebay.local.paths import cache_dir
 
 _HERE = Path(__file__).parent
 _REQUIREMENTS = _HERE / "requirements.txt"
+# What only the stand-in for the backend "fil" needs.
+_FOREST_REQUIREMENTS = _HERE / "requirements-fil.txt"
 _STUBS = range(8, 14)
 _DISK_FULL = "The disk is full: free some space, or point $FOREBAY_CACHE to another disk"
 
@@ -47,10 +49,15 @@ def require_platform() -> None:
         )
 
 
-def ensure_triton(say: Callable[[str], None]) -> TritonEnvironment:
-    """Triton's environment, made on first use (a download of about 90 MB). Raises LocalError when that fails."""
+def ensure_triton(say: Callable[[str], None], *, forests: bool = False) -> TritonEnvironment:
+    """Triton's environment, made on first use (a download of about 90 MB). Raises LocalError when that fails.
+
+    With `forests` it can run models of XGBoost and LightGBM, for which it needs another 40 MB.
+    """
     require_platform()
-    content = b"".join(path.read_bytes() for path in [_REQUIREMENTS, *sorted(_HERE.rglob("model.py"))])
+    content = b"".join(
+        path.read_bytes() for path in [_REQUIREMENTS, _FOREST_REQUIREMENTS, *sorted(_HERE.rglob("model.py"))]
+    )
     key = hashlib.sha256(content + f"{sys.version_info[:2]}{sys.base_prefix}".encode()).hexdigest()[:12]
     home = cache_dir() / f"triton-{key}"
     home.mkdir(parents=True, exist_ok=True)
@@ -59,6 +66,10 @@ def ensure_triton(say: Callable[[str], None]) -> TritonEnvironment:
         if not (home / ".complete").exists():
             _install(home, say)
             (home / ".complete").touch()
+        if forests and not (home / ".forests").exists():
+            say("installing what runs models of XGBoost and LightGBM (about 40 MB, once)")
+            _install_packages(home / "venv", _FOREST_REQUIREMENTS)
+            (home / ".forests").touch()
     return _describe(home)
 
 
@@ -67,8 +78,7 @@ def _install(home: Path, say: Callable[[str], None]) -> None:
     venv = home / "venv"
     uv = _find_uv()
     _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)])
-    # --no-deps: the list is complete, and the wheel asks for packages that only its own Python API needs.
-    _run([uv, "pip", "install", "--no-deps", "--python", str(venv / "bin/python"), "-r", str(_REQUIREMENTS)])
+    _install_packages(venv, _REQUIREMENTS)
     say("preparing Triton's backends")
     server = _site_packages(venv) / "pytriton/tritonserver"
     backends = home / "backends"
@@ -79,6 +89,12 @@ def _install(home: Path, say: Callable[[str], None]) -> None:
     shutil.copytree(stubs, backends / "python", dirs_exist_ok=True)
     (backends / "python/triton_python_backend_stub").chmod(0o755)
     (server / "bin/tritonserver").chmod(0o755)
+
+
+def _install_packages(venv: Path, requirements: Path) -> None:
+    # --no-deps: the list is complete, and Triton's wheel asks for packages that only its own Python API needs.
+    python = str(venv / "bin/python")
+    _run([_find_uv(), "pip", "install", "--no-deps", "--python", python, "-r", str(requirements)])
 
 
 def _find_uv() -> str:

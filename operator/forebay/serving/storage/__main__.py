@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from forebay.serving.formats.suffixes import SUFFIXES
 from forebay.serving.storage import mounted
 from forebay.serving.storage.errors import StorageError, from_os_error
 from forebay.serving.storage.fetch import Fetched, fetch_model
@@ -27,14 +28,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--name", help="the model's name, when its config.pbtxt gives none")
     parser.add_argument("--allow-loopback", action="store_true", help="https: may lead to this machine: not in a pod")
     parser.add_argument("--mounted-at", type=Path, metavar="DIR", help="where the volume of a pvc or nfs address is")
+    parser.add_argument("--format", choices=list(SUFFIXES), help="what it is, where it is no Triton repository")
+    parser.add_argument("--config", default="", help="part of a config.pbtxt, over what is generated for --format")
+    parser.add_argument("--repository", type=Path, metavar="DIR", help="where the Triton repository goes: beside --to")
     options = parser.parse_args(arguments)
+    if options.format and options.layout != "triton":
+        parser.error("--format goes with --layout triton")
     # As process 1 of a container there is no default action. Any moment is good to die at: the journal is on disk.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
     try:
         fetched = _bring(options)
-        path = fetched.path
-        if options.layout == "triton":
-            path = arrange_triton(path, repository_beside(options.to), name=options.name)
+        path = _arrange(fetched.path, options) if options.layout == "triton" else fetched.path
     except StorageError as error:
         _say(event="error", reason=str(error.reason.value), message=error.message)
         return 1
@@ -50,6 +54,19 @@ def _bring(options: argparse.Namespace) -> Fetched:
     if options.mounted_at is not None:
         return Fetched(mounted.find(options.uri, options.mounted_at), 0, cached=True)
     return fetch_model(options.uri, options.to, _report, allow_loopback=options.allow_loopback)
+
+
+def _arrange(source: Path, options: argparse.Namespace) -> Path:
+    """Make a Triton repository of what was fetched, and show the config that was written for it."""
+    repository: Path = options.repository or repository_beside(options.to)
+    if not options.format:
+        return arrange_triton(source, repository, name=options.name)
+    from forebay.serving.formats.models import arrange_model  # noqa: PLC0415  (protobuf takes a moment)
+
+    repository = repository.absolute()
+    text = arrange_model(source, repository, format_=options.format, name=options.name or "", config=options.config)
+    _say(event="config", path=str(repository / options.name / "config.pbtxt"), text=text)
+    return repository
 
 
 def repository_beside(folder: Path) -> Path:

@@ -23,6 +23,8 @@ class Reason(StrEnum):
     NOT_WRITABLE = "NotWritable"
     UNSAFE_ARCHIVE = "UnsafeArchive"
     BAD_LAYOUT = "BadLayout"
+    BAD_FORMAT = "BadFormat"
+    BAD_CONFIG = "BadConfig"
     SERVER_ERROR = "ServerError"
 
 

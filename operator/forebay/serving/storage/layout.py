@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from forebay.serving.formats.suffixes import guess_format
 from forebay.serving.storage.errors import Reason, StorageError
 from forebay.serving.storage.pbtxt import read_config_name
 
@@ -23,7 +24,8 @@ def arrange_triton(source: Path, repository: Path, *, name: str | None = None) -
     the name in its config.pbtxt, or else `name`. Raises StorageError(BadLayout) with the fix; OSError.
     """
     if not source.is_dir():
-        raise _bad(source, f"{source.name} is a file: name the folder of the model, or an archive of it", name)
+        fix = f"write model.format: {guess_format(source.name) or 'onnx, say'}, or name the folder of the model"
+        raise _bad(source, f"{source.name} is a file: {fix}", name)
     if is_model(source):
         model_name = _name_of(source) or name
         if not model_name or "/" in model_name or model_name.startswith("."):
@@ -67,7 +69,9 @@ def _why_no_model(folder: Path) -> str:
     for child in _folders(folder):
         if models := read_model_names(child):
             return f"the model is one folder further down: add /{child.name} to the uri ({models[0]} is there)"
-    if any(path.is_file() and path.stem == "model" for path in folder.iterdir()):
+    if format_ := next((guess_format(path.name) for path in _files(folder) if guess_format(path.name)), ""):
+        return f"if it is one model, write model.format: {format_}, and Forebay makes such a folder of it"
+    if any(path.stem == "model" for path in _files(folder)):
         return "this is what belongs in a version's folder: let the uri name the folder of the model, two levels up"
     return "no folder in it holds a model: give each model a folder with a version's folder, 1, in it"
 
@@ -97,6 +101,10 @@ def _name_of(folder: Path) -> str | None:
 
 def _versions(folder: Path) -> list[Path]:
     return [path for path in _folders(folder) if path.name.isascii() and path.name.isdigit()]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -66,7 +66,8 @@ def test_a_source_that_became_a_repository_replaces_the_folder(tmp_path: Path) -
     [
         ([], "", "the folder is empty"),
         (["README.md"], "", "no folder in it holds a model"),
-        (["model.onnx"], "", "two levels up"),
+        (["model.py"], "", "two levels up"),
+        (["model.onnx"], "", "write model.format: onnx"),
         (["models/digits/1/model.onnx"], "", "add /models to the uri"),
         (["config.pbtxt", "model.onnx"], 'name: "digits"', "put its files into digits/1/"),
         (["digits/config.pbtxt", "digits/model.onnx"], "", "put its files into digits/1/"),
@@ -87,7 +88,7 @@ def test_what_triton_would_stumble_over(tmp_path: Path, files: list[str], config
 
 def test_a_file_is_no_repository(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_text("x")
-    with pytest.raises(StorageError, match="is a file"):
+    with pytest.raises(StorageError, match=r"is a file: write model\.format: onnx"):
         arrange_triton(tmp_path / "model.onnx", tmp_path / "r")
 
 
