@@ -6,7 +6,7 @@ _NAME = r"[^/ \t\n\r]+"
 _FORMS = {
     "s3://BUCKET/PREFIX": f"s3://{_NAME}/{_WORD}",
     "gs://BUCKET/PREFIX": f"gs://{_NAME}/{_WORD}",
-    "az://ACCOUNT/CONTAINER/PREFIX": f"az://{_NAME}/{_NAME}/{_WORD}",
+    "az://ACCOUNT/CONTAINER/PREFIX": f"az://[a-z0-9]+/{_NAME}/{_WORD}",
     "hf://ORG/MODEL[@REVISION]": f"hf://{_NAME}/{_WORD}",
     "oci://REGISTRY/REPOSITORY:TAG": f"oci://{_NAME}/{_WORD}",
     "pvc://CLAIM/PATH": f"pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?/{_WORD}",

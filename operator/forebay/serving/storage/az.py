@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,12 @@ from azure.core.exceptions import AzureError
 
 from forebay.serving.storage.az_account import open_account
 from forebay.serving.storage.az_errors import translate
-from forebay.serving.storage.errors import Reason, StorageError
+from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under, not_found
 from forebay.serving.storage.source import Item, Listing
+
+# The account becomes a part of the host's name: nothing may be in it that ends one.
+_URI = re.compile(r"az://([a-z0-9]{3,24})/([a-z0-9$][a-z0-9-]{2,62})(?:/(.*))?")
 
 
 class AzSource:
@@ -22,10 +26,13 @@ class AzSource:
 
     def __init__(self, uri: str) -> None:
         """Raises StorageError: UnsupportedURI when the address names no container, or what is wrong in the AZURE_*."""
-        account, _, rest = uri.removeprefix("az://").partition("/")
-        container, _, prefix = rest.partition("/")
-        if not account or not container:
-            raise StorageError(Reason.UNSUPPORTED_URI, f"{uri} names no container: write az://ACCOUNT/CONTAINER/PREFIX")
+        if (match := _URI.fullmatch(uri)) is None:
+            raise StorageError(
+                Reason.UNSUPPORTED_URI,
+                f"{redact(uri)} names no container: write az://ACCOUNT/CONTAINER/PREFIX, with the account's name alone "
+                "(small letters and digits)",
+            )
+        account, container, prefix = match[1], match[2], match[3] or ""
         self._address, self._prefix = f"az://{account}/{container}", prefix.strip("/")
         self._account = open_account(account)
         self._client: Any = self._account.service.get_container_client(container)

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from forebay.serving.storage.errors import Reason, StorageError
+from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.https_errors import corrupt
 from forebay.serving.storage.oci_registry import Reference, Registry
 from forebay.serving.storage.source import Item, Listing
 
-_URI = re.compile(r"oci://([^/]+)/([^:@]+)(?::([\w][\w.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?")
+_URI = re.compile(
+    r"oci://([\w.-]+(?::\d+)?|\[[\da-fA-F:.]+\](?::\d+)?)/([\w./-]+)(?::([\w][\w.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?"
+)
 _TITLE, _UNPACK = "org.opencontainers.image.title", "io.deis.oras.content.unpack"
 _TAR = re.compile(r"[.+/]tar(\+gzip|\.gzip|-gzip)?$")
 
@@ -24,7 +26,7 @@ class OciSource:
         if (match := _URI.fullmatch(uri)) is None:
             raise StorageError(
                 Reason.UNSUPPORTED_URI,
-                f"{uri} names no artifact: write oci://REGISTRY/REPOSITORY:TAG or oci://REGISTRY/REPOSITORY@sha256:DIGEST",
+                f"{redact(uri)} names no artifact: write oci://REGISTRY/REPOSITORY:TAG or oci://REGISTRY/REPOSITORY@sha256:DIGEST",
             )
         self._reference = Reference(match[1], match[2].strip("/"), match[4] or match[3] or "latest")
         self._registry = Registry(self._reference, connections=connections, allow_loopback=allow_loopback)

@@ -149,3 +149,23 @@ def test_a_proxy_gets_no_such_address_either(web: Any, tmp_path: Path, monkeypat
     monkeypatch.setenv("HTTPS_PROXY", web.address)
     refusal("https://0xa9fea9fe/token", tmp_path / "m", allow_loopback=True)
     assert web.asked == []
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "az://169.254.169.254?/models/digits",
+        "az://127.0.0.1#/models/digits",
+        "az://evil.example.com%2F/models/digits",
+        "az://a@b/models/digits",
+        "oci://169.254.169.254/models/digits:1",
+        "oci://0xa9fea9fe/models/digits:1",
+        "oci://[::ffff:a9fe:a9fe]/models/digits:1",
+        "oci://user:secret@127.0.0.1/models/digits:1",
+        "oci://127.0.0.1:5000/models/digits:1",
+        "oci://models.example.com?/models/digits:1",
+    ],
+)
+def test_other_schemes_lead_there_no_more_than_https(uri: str, tmp_path: Path, connects: list[Any]) -> None:
+    assert "secret" not in refusal(uri, tmp_path / "m")
+    assert connects == []
