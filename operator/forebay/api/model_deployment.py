@@ -2,13 +2,32 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, StringConstraints
 
 from forebay.api.access import Access
 from forebay.api.autoscaling import Autoscaling
 from forebay.api.base import Column, Cpu, Duration, Form, Kind, Memory, Model, Name, Rule, Scale
 from forebay.api.pod_template import PodTemplate
 from forebay.api.status import ModelDeploymentStatus
+
+ModelUri = Annotated[
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=2048,
+        pattern=r"^(s3://[^/ \t\n\r]+/[^ \t\n\r]+|https://[^ \t\n\r]+|file:[^ \t\n\r]+)$",
+    ),
+    Form("s3://BUCKET/PREFIX, https://HOST/FILE or file:PATH, with no spaces"),
+]
+VersionReference = Annotated[
+    str,
+    StringConstraints(
+        min_length=3,
+        max_length=127,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(:[a-z0-9]([-a-z0-9.]*[a-z0-9])?|@[a-z0-9]([-a-z0-9]*[a-z0-9])?)$",
+    ),
+    Form("MODEL:VERSION or MODEL@ALIAS: digits:3, digits@champion"),
+]
 
 
 class Credentials(Model):
@@ -24,20 +43,42 @@ class Credentials(Model):
 class ModelSource(Model):
     """Where the model's files come from."""
 
-    uri: Annotated[str, Form("s3://BUCKET/PREFIX, https://HOST/FILE or file:PATH, with no spaces")] = Field(
-        min_length=1,
-        max_length=2048,
-        pattern=r"^(s3://[^/ \t\n\r]+/[^ \t\n\r]+|https://[^ \t\n\r]+|file:[^ \t\n\r]+)$",
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.uri) != has(self.version)",
+            "write exactly one of uri (s3://BUCKET/PREFIX) and version (digits@champion or digits:3)",
+        ),
+    )
+    uri: ModelUri | None = Field(
+        default=None,
         repr=False,
         description="Address of the model's files: s3://BUCKET/PREFIX, https://HOST/FILE (an archive is unpacked) or, "
         "with `forebay serve`, file:PATH (relative to the manifest). For Triton this is a model repository, or the "
         "folder of one model.",
         examples=["s3://models/digits/3", "file:./model"],
     )
+    version: VersionReference | None = Field(
+        default=None,
+        description="A ModelVersion of the same namespace instead of an address: MODEL:VERSION names one, MODEL@ALIAS "
+        "whichever has the alias, so that moving the alias rolls out. Its uri is used, and its credentials unless "
+        "there are some here.",
+        examples=["digits@champion", "digits:3"],
+    )
     credentials: Credentials | None = Field(
         default=None,
         description="Credentials for the storage. `forebay serve` takes the same variables from its environment.",
     )
+    # Of the version that was named: what is applied has its address alone.
+    _digest: str = PrivateAttr(default="")
+
+    @property
+    def digest(self) -> str:
+        """The content's digest, where the registry tells it."""
+        return self._digest
+
+    def remember_digest(self, digest: str) -> None:
+        """Keep the digest of the version that the address is of."""
+        self._digest = digest
 
 
 class Gpu(Model):
@@ -252,6 +293,7 @@ class ModelDeployment(Kind):
         Column("URL", "string", ".status.url"),
         Column("Revision", "string", ".status.activeRevision", wide=True),
         Column("Model", "string", ".spec.model.uri", wide=True),
+        Column("Version", "string", ".status.model.version", wide=True),
         Column("Message", "string", '.status.conditions[?(@.type=="Ready")].message', wide=True),
     )
     status_model: ClassVar[type[Model] | None] = ModelDeploymentStatus

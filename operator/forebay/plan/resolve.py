@@ -36,6 +36,7 @@ class ModelFiles:
     """The model's files, and the Secret with credentials for them. An empty string is none."""
 
     uri: str = ""
+    digest: str = ""
     secret_name: str = ""
 
 
@@ -161,7 +162,8 @@ def _resolve_workload(
         image=(custom and custom.image) or "",
         image_port=(custom and custom.port) or MODEL_HTTP_PORT,
         model=ModelFiles(
-            uri=model.uri if model else "",
+            uri=(model and model.uri) or "",
+            digest=model.digest if model else "",
             secret_name=model.credentials.secret_name if model and model.credentials else "",
         ),
         resources=_resolve_resources(component),
