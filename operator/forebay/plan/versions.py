@@ -39,6 +39,11 @@ class Version(NamedTuple):
         return f"{self.model}:{self.version}"
 
     @property
+    def content(self) -> "Version":
+        """What a plan depends on: all but the aliases."""
+        return self._replace(aliases=frozenset())
+
+    @property
     def references(self) -> frozenset[str]:
         """All that a ModelDeployment may call it."""
         return frozenset({self.reference, *(f"{self.model}@{alias}" for alias in self.aliases)})
@@ -65,13 +70,19 @@ def choose_version(reference: str, versions: Iterable[Version]) -> Version:
         raise AmbiguousAliasError(describe_conflict(reference, found))
     if found:
         return found[0]
-    model = re.split("[:@]", reference)[0]
+    model, name = split_reference(reference)
     own = [each for each in known if each.model == model]
     if not own:
         raise UnknownVersionError(f"there is no ModelVersion of {model} here{_suggest_model(model, known)}")
     if ":" in reference:
-        raise UnknownVersionError(f"there is no ModelVersion {reference}: {_list_versions(reference, own)}")
+        raise UnknownVersionError(f"there is no ModelVersion {reference}: {_list_versions(name, own)}")
     raise UnknownVersionError(f"no version of {model} has the alias of {reference}{_suggest_alias(reference, own)}")
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """The model, and the version or alias of it."""
+    model, name = re.split("[:@]", reference, maxsplit=1)
+    return model, name
 
 
 def describe_conflict(reference: str, claimants: Sequence[Version]) -> str:
@@ -116,8 +127,8 @@ def _suggest_model(model: str, known: Sequence[Version]) -> str:
     return f", nor of any other model: `forebay push DIR {model}` makes one"
 
 
-def _list_versions(reference: str, own: Sequence[Version]) -> str:
-    near = difflib.get_close_matches(reference.partition(":")[2], [each.version for each in own], cutoff=0.7)
+def _list_versions(version: str, own: Sequence[Version]) -> str:
+    near = difflib.get_close_matches(version, [each.version for each in own], cutoff=0.7)
     first = sorted(own, key=lambda each: near.index(each.version) if each.version in near else len(near))
     return f"there are {_join([_show(each) for each in first])}"
 
