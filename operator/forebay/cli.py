@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from forebay.cluster import commands as cluster
+from forebay.cluster import registry_commands as registry
 from forebay.errors import UserError
 
 if TYPE_CHECKING:
@@ -171,6 +172,8 @@ def render(file: File) -> None:
 
 for command in (cluster.install, cluster.uninstall, cluster.status, cluster.logs):
     app.command()(command)
+for registry_command in (registry.push, registry.models, registry.alias, registry.compare):
+    app.command()(registry_command)
 
 
 def _load(files: Sequence[Path]) -> list["Loaded"]:

@@ -27,7 +27,21 @@ def folder(tmp_path: Path) -> Path:
 def test_help_names_every_command():
     done = forebay("--help")
     assert done.returncode == 0
-    commands = ("serve", "predict", "check", "validate", "render", "install", "uninstall", "status", "logs")
+    commands = (
+        "serve",
+        "predict",
+        "check",
+        "validate",
+        "render",
+        "install",
+        "uninstall",
+        "status",
+        "logs",
+        "push",
+        "models",
+        "alias",
+        "compare",
+    )
     for command in commands:
         assert f" {command} " in done.stdout
 
