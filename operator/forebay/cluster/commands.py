@@ -59,22 +59,25 @@ def uninstall(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     crds: Annotated[
-        bool, typer.Option("--crds", help="Delete the CRDs, too: and with them all ModelDeployments and their pods.")
+        bool,
+        typer.Option(
+            "--crds", help="Delete the CRDs, too: and with them all ModelDeployments, their pods, and ModelVersions."
+        ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before ModelDeployments are deleted.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Don't ask before ModelDeployments and ModelVersions are deleted.")
+    ] = False,
 ) -> None:
     """Remove from a cluster what `forebay install` put there. ModelDeployments and their pods stay."""
     from forebay.cluster import install as installing  # noqa: PLC0415
 
     target = build_target(namespace, context, kubeconfig)
     if crds and not yes:
-        count = run(installing.count_deployments(target))
-        question = f"This deletes the CRDs, and with them all {count} ModelDeployments of all namespaces. Go on?"
-        if count and not sys.stdin.isatty():
-            raise UserError(
-                f"--crds deletes all {count} ModelDeployments of all namespaces: write --yes if you mean it"
-            )
-        if count and not typer.confirm(question):
+        objects = run(installing.describe_objects(target))
+        question = f"This deletes the CRDs, and with them all {objects} of all namespaces. Go on?"
+        if objects and not sys.stdin.isatty():
+            raise UserError(f"--crds deletes all {objects} of all namespaces: write --yes if you mean it")
+        if objects and not typer.confirm(question):
             raise typer.Exit(1)
     run(installing.uninstall(target, crds=crds, console=build_console()))
 
