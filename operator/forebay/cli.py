@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from forebay.cluster import commands as cluster
+from forebay.cluster import registry_commands as registry
 from forebay.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from forebay.api import ModelDeployment
+    from forebay.api.kinds import Loaded
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,7 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 File = Annotated[Path, typer.Argument(help="Manifest with one or more ModelDeployments; - for standard input.")]
-Files = Annotated[list[Path], typer.Argument(help="Manifests with one or more ModelDeployments; - for stdin.")]
+Files = Annotated[
+    list[Path], typer.Argument(help="Manifests with ModelDeployments, and the ModelVersions they name; - for stdin.")
+]
 
 
 def _show_version(*, wanted: bool) -> None:
@@ -58,8 +61,12 @@ def serve(
 ) -> None:
     """Serve the ModelDeployments of FILES on this machine: real Triton, real Envoy, no cluster."""
     from forebay.local.serve import serve as serve_locally  # noqa: PLC0415
+    from forebay.local.versions import pin_all  # noqa: PLC0415
 
-    asyncio.run(serve_locally(_load(files), port=port, console=_console()))
+    manifests = pin_all(_load(files), files)
+    if not manifests:
+        raise UserError("there is no ModelDeployment in it: forebay serve needs one, which names the ModelVersion")
+    asyncio.run(serve_locally(manifests, port=port, console=_console()))
 
 
 @app.command()
@@ -149,11 +156,12 @@ def render(file: File) -> None:
     """Print what would be applied to a cluster for FILE."""
     from forebay.api.dump import dump_documents  # noqa: PLC0415
     from forebay.api.problems import InvalidManifest, Problem  # noqa: PLC0415
+    from forebay.local.versions import pin_all  # noqa: PLC0415
     from forebay.plan.cluster import check_reachable  # noqa: PLC0415
     from forebay.plan.manifests import build_manifests  # noqa: PLC0415
     from forebay.plan.resolve import resolve  # noqa: PLC0415
 
-    servings = [resolve(each) for each in _read(file)]
+    servings = [resolve(each) for each in pin_all(_read(file), [file])]
     unreachable = {f"{each.namespace}/{each.name}: spec.model.uri": check_reachable(each) for each in servings}
     problems = [Problem(str(file), None, path, message) for path, message in unreachable.items() if message]
     if problems:
@@ -163,13 +171,15 @@ def render(file: File) -> None:
 
 for command in (cluster.install, cluster.uninstall, cluster.status, cluster.logs):
     app.command()(command)
+for registry_command in (registry.push, registry.models, registry.alias, registry.compare):
+    app.command()(registry_command)
 
 
-def _load(files: Sequence[Path]) -> list["ModelDeployment"]:
+def _load(files: Sequence[Path]) -> list["Loaded"]:
     """The objects of all files; InvalidManifest with what is wrong in any of them."""
     from forebay.api.problems import InvalidManifest, Problem  # noqa: PLC0415
 
-    objects: list[ModelDeployment] = []
+    objects: list[Loaded] = []
     problems: list[Problem] = []
     for file in files:
         try:
@@ -181,15 +191,16 @@ def _load(files: Sequence[Path]) -> list["ModelDeployment"]:
     return objects
 
 
-def _read(file: Path) -> list["ModelDeployment"]:
+def _read(file: Path) -> list["Loaded"]:
     """The objects of a file. Beyond the rules, what they say of config.pbtxt is held against Triton's schema."""
+    from forebay.api import ModelDeployment  # noqa: PLC0415
     from forebay.api.load import load_file  # noqa: PLC0415
     from forebay.api.problems import InvalidManifest, Problem  # noqa: PLC0415
 
     objects = load_file(file)
     problems = []
     for each in objects:
-        if each.spec.model and each.spec.model.config:
+        if isinstance(each, ModelDeployment) and each.spec.model and each.spec.model.config:
             from forebay.serving.formats.config import check_config  # noqa: PLC0415
 
             if wrong := check_config(each.spec.model.config):

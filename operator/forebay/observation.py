@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from forebay.plan.resolve import Serving
+from forebay.plan.versions import Version
 from forebay.plan.workloads import Revision
 from forebay.rollout.state import Decision, GatewayState
 
@@ -26,6 +27,8 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     INVALID_POD_TEMPLATE = "InvalidPodTemplate"
     UNREACHABLE_MODEL = "UnreachableModel"
+    UNKNOWN_MODEL_VERSION = "UnknownModelVersion"
+    AMBIGUOUS_ALIAS = "AmbiguousAlias"
     CHILD_CONFLICT = "ChildConflict"
     QUOTA_EXCEEDED = "QuotaExceeded"
     FORBIDDEN = "Forbidden"
@@ -59,6 +62,7 @@ class Trouble:
 class Observation:
     """What was found. Deployments and pods are Kubernetes' own objects, without managedFields.
 
+    `version` is the ModelVersion that the spec names, if it does.
     `troubles` are what the spec and its application came to. `downloaded_pct` is by the name of a pod that downloads,
     `logs` the end of a model server's log by the name of its pod (status.needs_log tells whose are worth reading).
     """
@@ -68,6 +72,7 @@ class Observation:
     target: Revision
     decision: Decision
     gateway: GatewayState
+    version: Version | None = None
     deployments: Mapping[str, Json] = field(default_factory=dict)
     pods: Sequence[Json] = ()
     troubles: Sequence[Trouble] = ()

@@ -17,8 +17,6 @@ from tests.api.apiserver import CRDS, ROOT, ControlPlane
 
 pytestmark = [pytest.mark.api, pytest.mark.timeout(3600)]
 
-CRD = yaml.safe_load((CRDS / "forebay.dev_modeldeployments.yaml").read_text())
-SCHEMA = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 CASES = yaml.safe_load((ROOT / "tests/unit/api/cases.yaml").read_text())
 HEADER = "apiVersion: forebay.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name: case}\nspec:\n"
 API = ("forebay.dev/v1alpha1", "ModelDeployment")
@@ -76,9 +74,11 @@ def set_status(plane: ControlPlane, name: str, status: dict[str, Any]) -> None:
 def test_crd_is_served_with_no_warning(control_plane):
     done = control_plane.kubectl("apply", "--server-side", "--dry-run=server", "--force-conflicts", "-f", CRDS)
     assert done.stderr == ""
-    (crd,) = control_plane.get("crd")["items"]
-    conditions = {each["type"]: each["status"] for each in crd["status"]["conditions"]}
-    assert conditions == {"NamesAccepted": "True", "Established": "True"}
+    crds = control_plane.get("crd")["items"]
+    assert len(crds) == len(list(CRDS.glob("*.yaml")))
+    for crd in crds:
+        conditions = {each["type"]: each["status"] for each in crd["status"]["conditions"]}
+        assert conditions == {"NamesAccepted": "True", "Established": "True"}
 
 
 def objects(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -90,7 +90,13 @@ def objects(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, 
             yield from objects(child, f"{path}.{name}")
 
 
-FIELDS = dict(objects({"properties": {name: SCHEMA["properties"][name] for name in ("spec", "status")}}, "md"))
+def read_fields(short: str, plural: str) -> dict[str, dict[str, Any]]:
+    crd = yaml.safe_load((CRDS / f"forebay.dev_{plural}.yaml").read_text())
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return dict(objects({"properties": {name: schema["properties"][name] for name in ("spec", "status")}}, short))
+
+
+FIELDS = read_fields("md", "modeldeployments") | read_fields("mv", "modelversions")
 
 
 @pytest.mark.parametrize("path", FIELDS)
@@ -129,7 +135,7 @@ def test_columns(control_plane, create):
     wanted = {"NAME": name, "READY": "True", "REASON": "Ready", "INSTANCES": "2/2", "URL": "http://digits.default"}
     assert row == wanted
     head = control_plane.kubectl("get", "md", name, "-o", "wide").stdout.splitlines()[0]
-    assert head.split()[5:] == ["REVISION", "MODEL", "MESSAGE", "AGE"]
+    assert head.split()[5:] == ["REVISION", "MODEL", "VERSION", "MESSAGE", "AGE"]
     assert name in control_plane.kubectl("get", "all", "-o", "name").stdout
 
 

@@ -17,6 +17,8 @@ CHILDREN = {
 OPERATOR = {
     "modeldeployments": READ,
     "modeldeployments/status": {"patch", "update"},
+    "modelversions": READ,
+    "modelversions/status": {"patch", "update"},
     **{child: READ | {"create", "patch", "delete"} for child in CHILDREN},
     "pods": READ,
     "pods/log": {"get"},
@@ -81,7 +83,8 @@ def test_who_edits_a_namespace_edits_its_models():
         "admin",
     }
     assert {key.removeprefix(prefix) for key in edit["metadata"]["labels"] if prefix in key} == {"edit", "admin"}
-    assert read_rules(view) == {"modeldeployments": READ, "modeldeployments/scale": {"get"}}
+    assert read_rules(view) == {"modeldeployments": READ, "modeldeployments/scale": {"get"}, "modelversions": READ}
+    assert "patch" in read_rules(edit)["modelversions"]
     assert "patch" in read_rules(edit)["modeldeployments/scale"]
 
 

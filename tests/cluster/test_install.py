@@ -86,9 +86,12 @@ def test_installs_again_and_uninstalls(plane: ControlPlane, forebay: Command, im
     assert gone.returncode == 0, gone.stderr
     assert "ClusterRole forebay-operator deleted" in gone.stdout
     assert "Namespace forebay-system deleted" in gone.stdout
-    assert "kept: the CRD modeldeployments.forebay.dev, and 0 ModelDeployments" in gone.stdout
+    assert (
+        "kept: the CRDs modeldeployments.forebay.dev and modelversions.forebay.dev, and 0 ModelDeployments"
+        in gone.stdout
+    )
     assert plane.kubectl(*EMPTY, "-A", "-o", "name").stdout == ""
-    assert plane.kubectl("get", "crd", "-o", "name").stdout.count("forebay.dev") == 1
+    assert plane.kubectl("get", "crd", "-o", "name").stdout.count(".forebay.dev") == 2
 
 
 def check_images(deployments: list[Json]) -> None:
@@ -139,9 +142,17 @@ def test_crds_take_all_model_deployments_along(plane: ControlPlane, forebay: Com
         "spec": {"predictor": {"custom": {"image": "registry.test/m:1"}}},
     }  # fmt: skip
     plane.kubectl("apply", "-f", "-", given=yaml.safe_dump(manifest))
+    version = {
+        "apiVersion": "forebay.dev/v1alpha1", "kind": "ModelVersion", "metadata": {"name": "m-1"},
+        "spec": {"model": "m", "version": "1", "uri": "s3://models/m/1"},
+    }  # fmt: skip
+    plane.kubectl("apply", "-f", "-", given=yaml.safe_dump(version))
     asked = forebay("uninstall", "--crds")
     assert asked.returncode == 1
-    assert "--crds deletes all 1 ModelDeployments of all namespaces: write --yes if you mean it" in asked.stderr
+    assert (
+        "--crds deletes all 1 ModelDeployments and 1 ModelVersions of all namespaces: write --yes if you mean it"
+        in asked.stderr
+    )
     kept = forebay("uninstall")
     assert "and 1 ModelDeployments. Their pods run on" in kept.stdout
     gone = forebay("uninstall", "--crds", "--yes")

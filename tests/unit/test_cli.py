@@ -27,7 +27,21 @@ def folder(tmp_path: Path) -> Path:
 def test_help_names_every_command():
     done = forebay("--help")
     assert done.returncode == 0
-    commands = ("serve", "predict", "check", "validate", "render", "install", "uninstall", "status", "logs")
+    commands = (
+        "serve",
+        "predict",
+        "check",
+        "validate",
+        "render",
+        "install",
+        "uninstall",
+        "status",
+        "logs",
+        "push",
+        "models",
+        "alias",
+        "compare",
+    )
     for command in commands:
         assert f" {command} " in done.stdout
 
@@ -112,3 +126,38 @@ def test_who_reads_only_the_beginning_gets_no_traceback(folder):
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == "apiVersion: v1\n"
     assert "Traceback" not in done.stderr
+
+
+VERSION = """\
+apiVersion: forebay.dev/v1alpha1
+kind: ModelVersion
+metadata: {name: digits-3}
+spec: {model: digits, version: "3", uri: "s3://models/digits/3", aliases: [champion]}
+"""
+NAMING = HEAD + "  model: {version: digits@champion}\n  predictor: {triton: {}}\n"
+
+
+@pytest.mark.parametrize("place", ["same", "beside"])
+def test_a_version_is_looked_for_in_the_files_there_are(folder, place):
+    (folder / "md.yaml").write_text(NAMING + (f"---\n{VERSION}" if place == "same" else ""))
+    if place == "beside":
+        (folder / "versions.yaml").write_text(VERSION)
+    done = forebay("render", str(folder / "md.yaml"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--uri=s3://models/digits/3" in done.stdout
+    assert "ModelVersion" not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["render", "serve"])
+def test_a_version_that_is_nowhere(folder, command):
+    (folder / "md.yaml").write_text(NAMING)
+    done = forebay(command, str(folder / "md.yaml"))
+    assert done.returncode == 1
+    assert "default/digits: spec.model.version: there is no ModelVersion of digits here" in done.stderr
+    assert "in the same file or in one beside it: `kubectl get mv -n default -o yaml" in done.stderr
+
+
+def test_a_version_alone_is_nothing_to_serve(folder):
+    (folder / "versions.yaml").write_text(VERSION)
+    assert forebay("validate", str(folder / "versions.yaml")).stdout == "ModelVersion default/digits-3 is valid\n"
+    assert "there is no ModelDeployment in it" in forebay("serve", str(folder / "versions.yaml")).stderr

@@ -44,10 +44,10 @@ subjects:
 {{/* What the operator may do. No Secrets: pods mount what they need. */}}
 {{- define "forebay.operatorRules" -}}
 - apiGroups: [forebay.dev]
-  resources: [modeldeployments]
+  resources: [modeldeployments, modelversions]
   verbs: [get, list, watch]
 - apiGroups: [forebay.dev]
-  resources: [modeldeployments/status]
+  resources: [modeldeployments/status, modelversions/status]
   verbs: [patch, update]
 - apiGroups: [""]
   resources: [configmaps, serviceaccounts, services]

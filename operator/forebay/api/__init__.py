@@ -17,12 +17,22 @@ from forebay.api.model_deployment import (
     Transformer,
     Triton,
 )
+from forebay.api.model_version import Lineage, ModelVersion, ModelVersionSpec, Tensor
 from forebay.api.pod_template import ContainerPatch, EnvVar, PodPatchMetadata, PodPatchSpec, PodTemplate
-from forebay.api.status import ComponentStatus, Condition, ModelDeploymentStatus, ModelState, Traffic
+from forebay.api.status import (
+    ComponentStatus,
+    Condition,
+    ModelDeploymentStatus,
+    ModelInUse,
+    ModelState,
+    ModelVersionStatus,
+    Traffic,
+)
 
 __all__ = [
     "GROUP", "VERSION", "Access", "ApiKeys", "Autoscaling", "Component", "ComponentStatus", "Condition",
-    "ContainerPatch", "Credentials", "Custom", "EnvVar", "Gpu", "Kind", "Metadata", "Model", "ModelDeployment",
-    "ModelDeploymentSpec", "ModelDeploymentStatus", "ModelSource", "ModelState", "PodPatchMetadata", "PodPatchSpec",
-    "PodTemplate", "Predictor", "Queue", "RateLimit", "Resources", "Rule", "Target", "Traffic", "Transformer", "Triton",
+    "ContainerPatch", "Credentials", "Custom", "EnvVar", "Gpu", "Kind", "Lineage", "Metadata", "Model",
+    "ModelDeployment", "ModelDeploymentSpec", "ModelDeploymentStatus", "ModelInUse", "ModelSource", "ModelState",
+    "ModelVersion", "ModelVersionSpec", "ModelVersionStatus", "PodPatchMetadata", "PodPatchSpec", "PodTemplate",
+    "Predictor", "Queue", "RateLimit", "Resources", "Rule", "Target", "Tensor", "Traffic", "Transformer", "Triton",
 ]  # fmt: skip

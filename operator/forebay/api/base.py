@@ -111,6 +111,8 @@ class Model(BaseModel):
         hide_input_in_errors=True,  # it may be a secret
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
+    # Rules of a change, which read oldSelf, too: only the apiserver knows what was there before.
+    changes: ClassVar[tuple[Rule, ...]] = ()
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -118,10 +120,10 @@ class Model(BaseModel):
         made = handler(schema)
         if issubclass(cls, OpenModel):
             handler.resolve_ref_schema(made)[PRESERVE] = True
-        if cls.rules:
+        if cls.rules or cls.changes:
             handler.resolve_ref_schema(made)["x-kubernetes-validations"] = [
                 {"rule": rule.cel, "message": rule.message} | ({"fieldPath": rule.field} if rule.field else {})
-                for rule in cls.rules
+                for rule in (*cls.rules, *cls.changes)
             ]
         return made
 

@@ -7,8 +7,10 @@ from forebay.api.base import GROUP, VERSION
 from forebay.api.diagnosis import Finding
 from forebay.api.fields import nearest
 from forebay.api.model_deployment import ModelDeployment
+from forebay.api.model_version import ModelVersion
 
-KINDS: dict[str, type[ModelDeployment]] = {kind.__name__: kind for kind in (ModelDeployment,)}
+Loaded = ModelDeployment | ModelVersion
+KINDS: dict[str, type[Loaded]] = {"ModelDeployment": ModelDeployment, "ModelVersion": ModelVersion}
 API_VERSION = f"{GROUP}/{VERSION}"
 
 

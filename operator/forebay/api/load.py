@@ -9,7 +9,7 @@ from pathlib import Path
 from forebay.api.diagnosis import Finding, diagnose, find
 from forebay.api.document import MAX_BYTES, Node, plain, read_documents
 from forebay.api.fields import drop_nothing, show_path
-from forebay.api.kinds import KINDS, check_type
+from forebay.api.kinds import KINDS, Loaded, check_type
 from forebay.api.model_deployment import ModelDeployment
 from forebay.api.problems import InvalidManifest, Problem
 from forebay.api.references import find_script_files, resolve_references
@@ -17,7 +17,7 @@ from forebay.api.rules import Path as FieldPath
 from forebay.api.syntax import YamlError
 
 
-def load_file(path: Path) -> list[ModelDeployment]:
+def load_file(path: Path) -> list[Loaded]:
     """Read the objects of a file, or of standard input (`-`); raise InvalidManifest with all that is wrong."""
     if str(path) == "-":
         return load_text(_decode(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), file="<stdin>", folder=Path.cwd())
@@ -31,7 +31,7 @@ def load_file(path: Path) -> list[ModelDeployment]:
     return load_text(_decode(raw, str(path)), file=str(path), folder=path.absolute().parent)
 
 
-def load_text(text: str, *, file: str, folder: Path) -> list[ModelDeployment]:
+def load_text(text: str, *, file: str, folder: Path) -> list[Loaded]:
     """Read the objects of a YAML text; what they point to is looked for in `folder`."""
     reading = _Reading(file, folder)
     documents = 0
@@ -74,7 +74,7 @@ class _Reading:
 
     file: str
     folder: Path
-    objects: list[ModelDeployment] = field(default_factory=list)
+    objects: list[Loaded] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     lines: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
@@ -100,7 +100,7 @@ class _Reading:
             return
         self._read_object(KINDS[head["kind"]], node, at)
 
-    def _read_object(self, kind: type[ModelDeployment], node: Node, at: FieldPath) -> None:
+    def _read_object(self, kind: type[Loaded], node: Node, at: FieldPath) -> None:
         data = plain(node)
         if kind.status_model:
             # `kubectl get -o yaml` prints it; the apiserver takes it from the operator alone.
@@ -116,10 +116,11 @@ class _Reading:
             self._report(finding, node, at)
         if not findings and not complaints:
             made = kind.model_validate(data, strict=True, by_alias=True, by_name=False)
-            _remember_scripts(made, script_files)
+            if isinstance(made, ModelDeployment):
+                _remember_scripts(made, script_files)
             self._keep(made, node, at)
 
-    def _keep(self, made: ModelDeployment, node: Node, at: FieldPath) -> None:
+    def _keep(self, made: Loaded, node: Node, at: FieldPath) -> None:
         key = (made.kind, made.metadata.namespace, made.metadata.name)
         if key in self.lines:
             message = f"a {made.kind} of this name stands on line {self.lines[key]} already: names are unique"

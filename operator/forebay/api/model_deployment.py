@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, StringConstraints
 
 from forebay.api.access import Access
 from forebay.api.autoscaling import Autoscaling
@@ -10,6 +10,18 @@ from forebay.api.base import Column, Cpu, Duration, Form, Kind, Memory, Model, N
 from forebay.api.pod_template import PodTemplate
 from forebay.api.status import ModelDeploymentStatus
 from forebay.api.uris import URI_FORM, URI_PATTERN
+
+ModelUri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=URI_PATTERN), Form(URI_FORM)]
+ModelFormat = Literal["onnx", "tensorrt", "torchscript", "openvino", "savedmodel", "xgboost", "lightgbm"]
+VersionReference = Annotated[
+    str,
+    StringConstraints(
+        min_length=3,
+        max_length=127,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(:[a-z0-9]([-a-z0-9.]*[a-z0-9])?|@[a-z0-9]([-a-z0-9]*[a-z0-9])?)$",
+    ),
+    Form("MODEL:VERSION or MODEL@ALIAS: digits:3, digits@champion"),
+]
 
 
 class Credentials(Model):
@@ -30,12 +42,16 @@ class ModelSource(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "!has(self.credentials) || !(self.uri.startsWith('pvc://') || self.uri.startsWith('nfs://'))",
+            "has(self.uri) != has(self.version)",
+            "write exactly one of uri (s3://BUCKET/PREFIX) and version (digits@champion or digits:3)",
+        ),
+        Rule(
+            "!has(self.credentials) || !has(self.uri) || !(self.uri.startsWith('pvc://') || self.uri.startsWith('nfs://'))",
             "is of no use for a volume, which the kubelet mounts: leave it out",
             ".credentials",
         ),
         Rule(
-            "!has(self.config) || has(self.format)",
+            "!has(self.config) || has(self.format) || has(self.version)",
             "goes with format: a Triton repository has a config.pbtxt of its own, which you change there",
             ".config",
         ),
@@ -46,10 +62,8 @@ class ModelSource(Model):
             ".config",
         ),
     )
-    uri: Annotated[str, Form(URI_FORM)] = Field(
-        min_length=1,
-        max_length=2048,
-        pattern=URI_PATTERN,
+    uri: ModelUri | None = Field(
+        default=None,
         repr=False,
         description=f"Address of the model's files: {URI_FORM}. An archive behind https is unpacked; file: is for "
         "`forebay serve` alone, and relative to the manifest; hf: takes a folder too (hf://ORG/MODEL@main/FOLDER); "
@@ -59,11 +73,18 @@ class ModelSource(Model):
         "model, or with `format` a model's file.",
         examples=["s3://models/digits/3", "file:./model"],
     )
+    version: VersionReference | None = Field(
+        default=None,
+        description="A ModelVersion of the same namespace instead of an address: MODEL:VERSION names one, MODEL@ALIAS "
+        "whichever has the alias, so that moving the alias rolls out. Its uri is used, and its credentials unless "
+        "there are some here.",
+        examples=["digits@champion", "digits:3"],
+    )
     credentials: Credentials | None = Field(
         default=None,
         description="Credentials for the storage. `forebay serve` takes the same variables from its environment.",
     )
-    format: Literal["onnx", "tensorrt", "torchscript", "openvino", "savedmodel", "xgboost", "lightgbm"] | None = Field(
+    format: ModelFormat | None = Field(
         default=None,
         description="What the file (for savedmodel the folder) is, where it is no Triton repository: Forebay lays the "
         "repository out beside it, and writes the config.pbtxt. xgboost is a file of save_model (.ubj or .json), "
@@ -78,6 +99,17 @@ class ModelSource(Model):
         "`max_batch_size: 8 instance_group [{count: 2, kind: KIND_CPU}]`. A list takes the place of the one written "
         "by Forebay; all else is merged.",
     )
+    # Of the version that was named: what is applied has its address alone.
+    _digest: str = PrivateAttr(default="")
+
+    @property
+    def digest(self) -> str:
+        """The content's digest, where the registry tells it."""
+        return self._digest
+
+    def remember_digest(self, digest: str) -> None:
+        """Keep the digest of the version that the address is of."""
+        self._digest = digest
 
 
 class Gpu(Model):
@@ -297,6 +329,7 @@ class ModelDeployment(Kind):
         Column("URL", "string", ".status.url"),
         Column("Revision", "string", ".status.activeRevision", wide=True),
         Column("Model", "string", ".spec.model.uri", wide=True),
+        Column("Version", "string", ".status.model.version", wide=True),
         Column("Message", "string", '.status.conditions[?(@.type=="Ready")].message', wide=True),
     )
     status_model: ClassVar[type[Model] | None] = ModelDeploymentStatus

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from forebay.api.base import Model
 from forebay.api.diagnosis import Finding
 from forebay.api.model_deployment import Custom, ModelSource
+from forebay.api.model_version import ModelVersionSpec
 from forebay.api.rules import Path, child_models
 
 MAX_SCRIPT = 262_144
@@ -104,4 +105,5 @@ def absolute_uri(uri: str, folder: FilePath) -> str:
 REFERENCES: Mapping[type[Model], Mapping[str, Any]] = {
     Custom: {"script": inline_script},
     ModelSource: {"uri": absolute_uri},
+    ModelVersionSpec: {"uri": absolute_uri},
 }

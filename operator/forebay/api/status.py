@@ -47,6 +47,14 @@ class ModelState(Model):
     )
 
 
+class ModelInUse(Model):
+    """The ModelVersion that spec.model.version came to."""
+
+    version: str = Field(max_length=127, description="The version, as MODEL:VERSION.")
+    uri: Url = Field(repr=False, description="The address of its files.")
+    digest: str = Field(default="", max_length=71, description="The digest of its content, where it is known.")
+
+
 class ComponentStatus(Model):
     """The instances of the predictor or of the transformer."""
 
@@ -99,6 +107,9 @@ class ModelDeploymentStatus(Model):
     instances: str = Field(
         default="", max_length=64, description='Ready and wanted instances of all components, as in "3/4".'
     )
+    model: ModelInUse | None = Field(
+        default=None, description="The ModelVersion that the target revision is of, where spec.model names one."
+    )
     active_revision: ObjectName = Field(default="", description="The revision that serves.")
     target_revision: ObjectName = Field(default="", description="The revision that the spec asks for.")
     components: Annotated[list[ComponentStatus], Field(json_schema_extra=_list_of("name"))] = Field(
@@ -106,4 +117,17 @@ class ModelDeploymentStatus(Model):
     )
     traffic: Annotated[list[Traffic], Field(json_schema_extra=_list_of("revision"))] = Field(
         default=[], max_length=8, description="Who gets which share of the requests."
+    )
+
+
+class ModelVersionStatus(Model):
+    """What was found."""
+
+    observed_generation: int | None = Field(
+        default=None, ge=0, le=MAX_GENERATION, description="The metadata.generation that was looked at."
+    )
+    conditions: Annotated[list[Condition], Field(json_schema_extra=_list_of("type"))] = Field(
+        default=[],
+        max_length=16,
+        description="What is and isn't so: Ready is False where another version claims one of its aliases, too.",
     )

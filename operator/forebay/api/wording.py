@@ -5,7 +5,7 @@ Values are never repeated: they may be secrets, and the line that is named shows
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic_core import ErrorDetails
 
@@ -76,6 +76,9 @@ def _not_object(kind: type[Model], path: Path, error: ErrorDetails) -> str:
     if not model.rules and not any(each.is_required() for each in fields_of(model).values()):
         return f"must be an object, not {is_}: write {name}: {{}}, or set {', '.join(fields_of(model))} in it"
     required = [alias for alias, each in fields_of(model).items() if each.is_required()]
+    if not required and isinstance(error["input"], str):
+        # A text is most likely the first of the fields that take one.
+        required = [alias for alias, each in fields_of(model).items() if _takes_text(each.annotation)][:1]
     example = f"; write {name}: {{{required[0]}: ...}}" if len(required) == 1 and path[-1] == name else ""
     return f"must be an object, not {is_}: its fields are {', '.join(fields_of(model))}{example}"
 
@@ -128,3 +131,10 @@ WORDS: dict[str, Say] = {
     "duplicate_name": _duplicate,
     "literal_error": _literal,
 }
+
+
+def _takes_text(annotation: Any) -> bool:
+    """Whether a field takes a text, be it among others."""
+    if get_origin(annotation) in (list, dict):
+        return False
+    return annotation is str or any(_takes_text(each) for each in get_args(annotation))

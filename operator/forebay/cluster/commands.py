@@ -49,8 +49,8 @@ def install(  # noqa: PLR0913  (options)
     if dry_run:
         sys.stdout.write(installing.render(namespace, named))
         return
-    target = _build_target(namespace, context, kubeconfig)
-    _run(installing.install(target, images=named, timeout_s=timeout, console=_console()))
+    target = build_target(namespace, context, kubeconfig)
+    run(installing.install(target, images=named, timeout_s=timeout, console=build_console()))
 
 
 def uninstall(
@@ -59,24 +59,27 @@ def uninstall(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     crds: Annotated[
-        bool, typer.Option("--crds", help="Delete the CRDs, too: and with them all ModelDeployments and their pods.")
+        bool,
+        typer.Option(
+            "--crds", help="Delete the CRDs, too: and with them all ModelDeployments, their pods, and ModelVersions."
+        ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before ModelDeployments are deleted.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Don't ask before ModelDeployments and ModelVersions are deleted.")
+    ] = False,
 ) -> None:
     """Remove from a cluster what `forebay install` put there. ModelDeployments and their pods stay."""
     from forebay.cluster import install as installing  # noqa: PLC0415
 
-    target = _build_target(namespace, context, kubeconfig)
+    target = build_target(namespace, context, kubeconfig)
     if crds and not yes:
-        count = _run(installing.count_deployments(target))
-        question = f"This deletes the CRDs, and with them all {count} ModelDeployments of all namespaces. Go on?"
-        if count and not sys.stdin.isatty():
-            raise UserError(
-                f"--crds deletes all {count} ModelDeployments of all namespaces: write --yes if you mean it"
-            )
-        if count and not typer.confirm(question):
+        objects = run(installing.describe_objects(target))
+        question = f"This deletes the CRDs, and with them all {objects} of all namespaces. Go on?"
+        if objects and not sys.stdin.isatty():
+            raise UserError(f"--crds deletes all {objects} of all namespaces: write --yes if you mean it")
+        if objects and not typer.confirm(question):
             raise typer.Exit(1)
-    _run(installing.uninstall(target, crds=crds, console=_console()))
+    run(installing.uninstall(target, crds=crds, console=build_console()))
 
 
 def status(  # noqa: PLR0913  (options)
@@ -95,10 +98,10 @@ def status(  # noqa: PLR0913  (options)
         raise UserError(f"write forebay status {name}, or forebay status -A: not both")
     if name:
         target, name = _build_named_target(name, namespace, context, kubeconfig)
-        ready = _run(show_one(target, name, watch=watch, console=_console()))
+        ready = run(show_one(target, name, watch=watch, console=build_console()))
     else:
-        target = _build_target(namespace, context, kubeconfig)
-        ready = _run(show_all(target, everywhere=everywhere, watch=watch, console=_console()))
+        target = build_target(namespace, context, kubeconfig)
+        ready = run(show_all(target, everywhere=everywhere, watch=watch, console=build_console()))
     raise typer.Exit(0 if ready else 1)
 
 
@@ -126,7 +129,7 @@ def logs(  # noqa: PLR0913  (options)
         raise UserError("a run that is over can't be followed: write --follow or --previous")
     target, name = _build_named_target(name, namespace, context, kubeconfig)
     wanted = Wanted(component=component, container=container, previous=previous, tail=tail)
-    _run(show_logs(target, name, wanted, follow=follow, console=_console()))
+    run(show_logs(target, name, wanted, follow=follow, console=build_console()))
 
 
 def predict(
@@ -136,14 +139,14 @@ def predict(
     from forebay.cluster.predict import predict as predict_there  # noqa: PLC0415
 
     target, name = _build_named_target(name, *where)
-    return _run(predict_there(target, name, files, api_key=api_key, console=_console()))
+    return run(predict_there(target, name, files, api_key=api_key, console=build_console()))
 
 
 def check(namespace: str | None, context: str | None, kubeconfig: str | None) -> bool:
     """Tell what is missing in a cluster."""
     from forebay.cluster.check import check_cluster  # noqa: PLC0415
 
-    return _run(check_cluster(_build_target(namespace, context, kubeconfig), console=_console()))
+    return run(check_cluster(build_target(namespace, context, kubeconfig), console=build_console()))
 
 
 def is_known() -> bool:
@@ -153,7 +156,8 @@ def is_known() -> bool:
     return find_kubeconfig() is not None
 
 
-def _build_target(namespace: str | None, context: str | None, kubeconfig: str | None) -> "Target":
+def build_target(namespace: str | None, context: str | None, kubeconfig: str | None) -> "Target":
+    """Which cluster and namespace the options say."""
     from forebay.cluster.session import Target  # noqa: PLC0415
 
     return Target(namespace=namespace, context=context, kubeconfig=kubeconfig)
@@ -166,15 +170,17 @@ def _build_named_target(
     before, slash, rest = name.rpartition("/")
     if slash and namespace not in (None, before):
         raise UserError(f"{name} is in namespace {before}, -n says {namespace}: leave one of them out")
-    return _build_target(before if slash else namespace, context, kubeconfig), rest
+    return build_target(before if slash else namespace, context, kubeconfig), rest
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Do it, and answer what comes of it."""
     return asyncio.run(work)
 
 
-def _console() -> "Console":
+def build_console(*, stderr: bool = False) -> "Console":
+    """Where a command prints to."""
     from rich.console import Console  # noqa: PLC0415
 
-    console = Console()
-    return console if console.is_terminal else Console(width=_PIPE_COLUMNS)
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=_PIPE_COLUMNS)

@@ -88,6 +88,8 @@ def _list_facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "revision", active
     elif target:
         yield "revision", f"{active or 'none'} serves, {target} is wanted"
+    if model := status.get("model"):
+        yield "model", f"{model['version']} at {model['uri']}"
     for each in status.get("traffic", []):
         yield "traffic", f"{each['weightPct']} % to {each['revision']} ({each['workload']})"
 

@@ -16,6 +16,7 @@ from forebay.controller.pod_logs import PodLogs
 from forebay.controller.reconcile import Reconciler
 from forebay.controller.service_times import ServiceTimes
 from forebay.controller.tasks import run_until_one_ends
+from forebay.controller.version_status import tell_versions
 from forebay.controller.wakeups import Wakeups
 from forebay.controller.world import World
 from forebay.kube.apply import Applier
@@ -24,7 +25,7 @@ from forebay.kube.connection import Connection
 from forebay.kube.gateways import Gateways
 from forebay.kube.holdings import Owner
 from forebay.kube.lease import Fence, LostLeaseError
-from forebay.kube.resources import CHILDREN, OURS, POD
+from forebay.kube.resources import CHILDREN, MODEL_VERSION, OURS, POD
 from forebay.kube.watch import Scope, Watch
 from forebay.settings import Settings
 
@@ -63,6 +64,8 @@ async def operate(
             await run_until_one_ends(
                 [
                     *(watch.run() for watch in watches),
+                    *(watch.run() for watch in _build_version_watches(client, world, settings)),
+                    tell_versions(client, world.versions),
                     gateways.run(),
                     service_times.run(world.pods.find_ready),
                     _begin(watches, gateways, follow),
@@ -81,6 +84,12 @@ def _build_watches(client: Client, world: World, settings: Settings) -> list[Wat
         followers[POD] = world.follow_pods(namespace=namespace)
         watches += [Watch(client, resource, scope, follower) for resource, follower in followers.items()]
     return watches
+
+
+def _build_version_watches(client: Client, world: World, settings: Settings) -> list[Watch]:
+    """Nobody waits for these but who names a version: a cluster whose CRDs are older still serves what it has."""
+    scopes = [Scope(namespace=namespace) for namespace in settings.namespaces or ("",)]
+    return [Watch(client, MODEL_VERSION, each, world.versions.follow(namespace=each.namespace)) for each in scopes]
 
 
 async def _begin(watches: Iterable[Watch], gateways: Gateways, follow: Callable[[], Awaitable[None]]) -> None:

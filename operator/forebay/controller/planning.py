@@ -9,6 +9,7 @@ from forebay.api import ModelDeployment
 from forebay.plan.manifests import build_manifests
 from forebay.plan.resolve import Serving, resolve
 from forebay.plan.site import Site
+from forebay.plan.versions import Version, pin
 from forebay.plan.workloads import Revision, build_revision
 
 Json = dict[str, Any]
@@ -18,11 +19,12 @@ _MOST = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a ModelDeployment asks for."""
+    """What a ModelDeployment asks for. `version` is the ModelVersion that it names, if it does."""
 
     serving: Serving
     target: Revision
     manifests: Sequence[Json]
+    version: Version | None = None
 
 
 class Planner:
@@ -30,22 +32,27 @@ class Planner:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._made: OrderedDict[tuple[str, int, str], Plan] = OrderedDict()
+        self._made: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
 
-    def plan(self, body: Mapping[str, Any]) -> Plan:
-        """The plan of an object as the apiserver keeps it; pydantic's ValidationError if it can't be read."""
+    def plan(self, body: Mapping[str, Any], version: Version | None = None) -> Plan:
+        """The plan of an object as the apiserver keeps it, with the version that it names; pydantic's ValidationError
+        if it can't be read.
+        """
         metadata = body["metadata"]
-        # Labels are part of the plan, and change without a new generation.
-        key = (metadata["uid"], metadata["generation"], str(sorted(metadata.get("labels", {}).items())))
+        # Labels and the version are part of the plan, and change without a new generation.
+        labels = str(sorted(metadata.get("labels", {}).items()))
+        key = (metadata["uid"], metadata["generation"], labels, version and version.content)
         if key not in self._made:
-            self._made[key] = self._make(body)
+            self._made[key] = self._make(body, version)
             if len(self._made) > _MOST:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
         return self._made[key]
 
-    def _make(self, body: Mapping[str, Any]) -> Plan:
+    def _make(self, body: Mapping[str, Any], version: Version | None) -> Plan:
         spec_only = {name: value for name, value in body.items() if name != "status"}
-        serving = resolve(ModelDeployment.model_validate(spec_only, strict=True, by_alias=True, by_name=False))
+        read = ModelDeployment.model_validate(spec_only, strict=True, by_alias=True, by_name=False)
+        serving = resolve(pin(read, version) if version else read)
         target = build_revision(serving, self._site)
-        return Plan(serving=serving, target=target, manifests=build_manifests(serving, self._site, target))
+        manifests = build_manifests(serving, self._site, target)
+        return Plan(serving=serving, target=target, manifests=manifests, version=version)

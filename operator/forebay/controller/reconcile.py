@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from forebay.controller.applying import apply_all
 from forebay.controller.planning import Plan, Planner
 from forebay.controller.pod_logs import PodLogs
+from forebay.controller.registry import name_version
 from forebay.controller.service_times import ServiceTimes
 from forebay.controller.world import World
 from forebay.kube.apply import Applier, OwnerReference
@@ -25,6 +26,7 @@ from forebay.observation import Observation, Reason, Trouble
 from forebay.plan.cluster import check_reachable
 from forebay.plan.manifests import with_service_times
 from forebay.plan.names import cut_digest
+from forebay.plan.versions import AmbiguousAliasError, Version, VersionError
 from forebay.plan.workloads import Revision
 from forebay.rollout.decide import decide
 from forebay.rollout.state import Decision, RevisionState, RolloutState, WorkloadState
@@ -61,10 +63,12 @@ class Reconciler:
         if body is None or "deletionTimestamp" in body["metadata"]:
             self.gateways.settle(owner)
             return None
+        if name_version(body) and not self.world.versions.is_listed(owner.namespace):
+            return _PROGRESS_S
         previous: Json = body.get("status", {})
         delay_s = _RESYNC_S
         try:
-            plan = self.planner.plan(body)
+            plan = self.planner.plan(body, self._find_version(body))
             if await self._is_gone(body, plan, previous):
                 self.world.drop(owner, uid=body["metadata"]["uid"])
                 self.gateways.settle(owner)
@@ -72,12 +76,25 @@ class Reconciler:
         except ValidationError as error:
             trouble = Trouble(reason=Reason.INVALID_SPEC, message=describe_invalid(error), stalled=True)
             status = summarize_invalid(body["metadata"]["generation"], [trouble], previous, self.clock())
+        except VersionError as error:
+            is_ambiguous = isinstance(error, AmbiguousAliasError)
+            reason = Reason.AMBIGUOUS_ALIAS if is_ambiguous else Reason.UNKNOWN_MODEL_VERSION
+            trouble = Trouble(reason=reason, message=str(error), stalled=True)
+            generation, named = body["metadata"]["generation"], "what spec.model.version names"
+            status = summarize_invalid(generation, [trouble], previous, self.clock(), named)
+            # Versions that nobody names don't wake it, but the message tells of those there are.
+            delay_s = _TROUBLED_S
         else:
             status, troubles = await self._serve(body, plan, previous)
             # Nobody tells when a quota has room again, or when somebody else's object is gone.
             delay_s = _TROUBLED_S if troubles else _RESYNC_S
         await self._tell(body, previous, status)
         return min(delay_s, choose_delay_s(self.world.pods.of(owner)))
+
+    def _find_version(self, body: Json) -> Version | None:
+        """The ModelVersion that an object names, None where it names none. Raises VersionError."""
+        reference = name_version(body)
+        return self.world.versions.choose(body["metadata"]["namespace"], reference) if reference else None
 
     async def _is_gone(self, body: Json, plan: Plan, previous: Json) -> bool:
         """Whether an object that lost children is gone itself: kopf doesn't tell of what went while its stream was
@@ -107,6 +124,7 @@ class Reconciler:
             target=plan.target,
             decision=decision,
             gateway=self.gateways.state_of(owner),
+            version=plan.version,
             deployments=unpack_deployments(self.world.children.of(owner)),
             pods=pods,
             troubles=troubles,

@@ -1,9 +1,13 @@
-"""What is known of the cluster: ModelDeployments, their children, their pods. Every change wakes whom it concerns."""
+"""What is known of the cluster: ModelDeployments, the ModelVersions they name, their children, their pods.
+
+Every change wakes whom it concerns.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from forebay.controller.registry import Registry
 from forebay.kube.children import Children
 from forebay.kube.holdings import Holdings, Owner
 from forebay.kube.packing import pack, unpack
@@ -23,6 +27,7 @@ class World:
     def __init__(self, wake: Callable[[Owner], None]) -> None:
         self.children = Children()
         self.pods = Pods()
+        self.versions = Registry(wake)
         self._deployments: dict[Owner, tuple[int, bytes]] = {}
         self._wake = wake
 
@@ -39,6 +44,7 @@ class World:
         if known is not None and known[0] >= version:
             return False
         self._deployments[owner] = (version, pack({**body, "metadata": metadata}))
+        self.versions.note(owner, body)
         return True
 
     def drop(self, owner: Owner, *, uid: str) -> None:
@@ -46,6 +52,7 @@ class World:
         found = self.find(owner)
         if found is not None and found["metadata"]["uid"] == uid:
             del self._deployments[owner]
+            self.versions.note(owner, None)
 
     def follow_children(self, resource: Resource, *, namespace: str) -> Follower:
         """Who hears of the children of a kind, in a namespace or (empty) in all."""

@@ -28,6 +28,7 @@ class Resource(NamedTuple):
 
 
 MODEL_DEPLOYMENT = Resource("forebay.dev/v1alpha1", "ModelDeployment", "modeldeployments")
+MODEL_VERSION = Resource("forebay.dev/v1alpha1", "ModelVersion", "modelversions")
 SERVICE_ACCOUNT = Resource("v1", "ServiceAccount", "serviceaccounts")
 SERVICE = Resource("v1", "Service", "services")
 CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")

@@ -45,6 +45,8 @@ CLIENT_HEADER = "x-forebay-client"
 WORKLOAD_LABEL = "forebay.dev/workload"
 # On a queue's ConfigMap: the measured time that its depth follows from.
 SERVICE_TIME_ANNOTATION = "forebay.dev/service-time"
+# On pods: other content under the same address is another revision.
+DIGEST_ANNOTATION = "forebay.dev/model-digest"
 
 # Paths in a pod.
 MODEL_DIR = "/mnt/model"

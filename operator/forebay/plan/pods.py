@@ -39,8 +39,9 @@ def build_pod_template(workload: Workload, site: Site, *, predictors: Sequence[D
     patch = workload.pod_patch
     ours = build_labels(deployment=workload.deployment, role=workload.role)
     metadata: Json = {"labels": {**patch.labels, **ours}}
-    if patch.annotations:
-        metadata["annotations"] = dict(patch.annotations)
+    content = {names.DIGEST_ANNOTATION: workload.model.digest} if workload.model.digest else {}
+    if patch.annotations or content:
+        metadata["annotations"] = {**patch.annotations, **content}
     return {"metadata": metadata, "spec": merge(_build_spec(workload, site, predictors), patch.spec)}
 
 

@@ -39,6 +39,7 @@ class ModelFiles:
     """
 
     uri: str = ""
+    digest: str = ""
     secret_name: str = ""
     format: str = ""
     config: str = ""
@@ -179,7 +180,8 @@ def _resolve_model(model: ModelSource | None) -> ModelFiles:
     if model is None:
         return ModelFiles()
     return ModelFiles(
-        uri=model.uri,
+        uri=model.uri or "",
+        digest=model.digest,
         secret_name=model.credentials.secret_name if model.credentials else "",
         format=model.format or "",
         config=model.config or "",

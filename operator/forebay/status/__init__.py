@@ -4,6 +4,7 @@ from forebay.status.events import Event, tell_events
 from forebay.status.models import LogRequest, describe_model, needs_log, needs_watch, parse_progress
 from forebay.status.pods import check_pod
 from forebay.status.summary import is_settled, summarize, summarize_invalid
+from forebay.status.versions import summarize_version
 
 __all__ = [
     "Event",
@@ -16,5 +17,6 @@ __all__ = [
     "parse_progress",
     "summarize",
     "summarize_invalid",
+    "summarize_version",
     "tell_events",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from forebay.api.status import ConditionStatus, ModelDeploymentStatus, Traffic
+from forebay.api.status import ConditionStatus, ModelDeploymentStatus, ModelInUse, Traffic
 from forebay.observation import Observation, Reason, Trouble
 from forebay.plan.names import Role, build_labels
 from forebay.status.components import Part, build_parts, choose
@@ -40,6 +40,7 @@ def summarize(observation: Observation, previous: Mapping[str, Any], now: dateti
         ready_replicas=parts[0].ready,
         selector=build_selector(observation.serving.name),
         instances=f"{sum(part.ready for part in parts)}/{sum(part.wanted for part in parts)}",
+        model=_tell_model(observation),
         active_revision=active.name if active else "",
         target_revision=observation.target.name,
         components=[part.status for part in parts],
@@ -50,15 +51,23 @@ def summarize(observation: Observation, previous: Mapping[str, Any], now: dateti
     return _dump(status)
 
 
-def summarize_invalid(generation: int, problems: Sequence[Trouble], previous: Mapping[str, Any], now: datetime) -> Json:
-    """The status where the spec itself can't be used: whatever runs goes on, and is told of as before."""
+def summarize_invalid(
+    generation: int,
+    problems: Sequence[Trouble],
+    previous: Mapping[str, Any],
+    now: datetime,
+    what: str = "the changed spec",
+) -> Json:
+    """The status where the spec itself, or `what` it names, can't be used: whatever runs goes on, and is told of as
+    before.
+    """
     trouble = choose(problems) or Trouble(reason=Reason.INVALID_SPEC, message="the spec can't be used", stalled=True)
     active = str(previous.get("activeRevision") or "")
-    told = prefix(trouble, f"still serving {active}; the changed spec can't be used: " if active else "")
+    told = prefix(trouble, f"still serving {active}; {what} can't be used: " if active else "")
     verdict = Verdict(trouble=told, is_failure=True)
     findings = [
         find(READY, False, told),
-        _find_progress(verdict, "the changed spec"),
+        _find_progress(verdict, what),
         _find_stalled(verdict),
     ]
     if not find_previous(previous, AVAILABLE):
@@ -86,6 +95,11 @@ def is_settled(status: Mapping[str, Any]) -> bool:
 
 
 _KEYS = {field.alias or name for name, field in ModelDeploymentStatus.model_fields.items()}
+
+
+def _tell_model(observation: Observation) -> ModelInUse | None:
+    version = observation.version
+    return ModelInUse(version=version.reference, uri=version.uri, digest=version.digest) if version else None
 
 
 def _find_all(observation: Observation, parts: Sequence[Part]) -> list[Finding]:

@@ -5,6 +5,7 @@ from typing import Any
 from forebay.controller import planning
 from forebay.controller.planning import Planner
 from forebay.plan.site import Site
+from forebay.plan.versions import Version
 
 
 def build(uid: str, generation: int = 1, depth: int = 5, **labels: str) -> dict[str, Any]:
@@ -23,6 +24,20 @@ def test_once_per_generation_and_labels() -> None:
     labelled = planner.plan(build("1", team="vision"))
     assert labelled is not first
     assert all(each["metadata"]["labels"]["team"] == "vision" for each in labelled.manifests)
+
+
+def test_once_per_version() -> None:
+    planner = Planner(Site())
+    body = build("1")
+    body["spec"]["model"] = {"version": "digits@champion"}
+    three, four = (Version("digits", each, f"s3://a/{each}") for each in "34")
+    first = planner.plan(body, three)
+    assert planner.plan(body, three) is first
+    # Another alias of the same content is no news.
+    assert planner.plan(body, three._replace(aliases=frozenset({"champion"}))) is first
+    other = planner.plan(body, four)
+    assert other.target.name != first.target.name
+    assert planner.plan(body, three._replace(digest="sha256:1")).target.name != first.target.name
 
 
 def test_the_least_recently_used_goes() -> None:

@@ -1,0 +1,1 @@
+"""The model registry, as the commands push, models, alias and compare use it."""

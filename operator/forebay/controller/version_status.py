@@ -1,0 +1,61 @@
+"""Tells of each ModelVersion whether its aliases are its own."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from forebay.controller.registry import MOVE_S, Entry, Model, Registry
+from forebay.kube.children import MANAGER
+from forebay.kube.client import JSON_PATCH, UNANSWERED, ApiError, Client
+from forebay.kube.resources import MODEL_VERSION
+from forebay.status import summarize_version
+
+_log = logging.getLogger(__name__)
+_PAUSE_S = 5.0
+
+
+async def tell_versions(
+    client: Client, registry: Registry, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> None:
+    """Write the status of whatever changes, until cancelled."""
+    while True:
+        await registry.changed.wait()
+        # As for those who name a version: both writes that move an alias are looked at together.
+        await asyncio.sleep(MOVE_S)
+        for model in registry.take_changed():
+            try:
+                await _tell(client, registry, model, clock())
+            except (ApiError, *UNANSWERED) as error:
+                _log.warning("the versions of %s/%s: tried again soon: %s", *model, error)
+                registry.mark_changed(model)
+                await asyncio.sleep(_PAUSE_S)
+
+
+async def _tell(client: Client, registry: Registry, model: Model, now: datetime) -> None:
+    entries = registry.find(model)
+    siblings = [entry.version for entry in entries]
+    for entry in entries:
+        status = summarize_version(entry.version, siblings, entry.generation, entry.status, now)
+        if status != entry.status:
+            await _write(client, entry, status)
+
+
+async def _write(client: Client, entry: Entry, status: dict[str, Any]) -> None:
+    path = MODEL_VERSION.path(namespace=entry.namespace, name=entry.name, subresource="status")
+    patch: list[dict[str, Any]] = [
+        {"op": "test", "path": "/metadata/uid", "value": entry.uid},
+        {"op": "add", "path": "/status", "value": status},
+    ]
+    try:
+        await client.write(
+            "PATCH", path, patch, content_type=JSON_PATCH, fieldManager=MANAGER, fieldValidation="Strict"
+        )
+    except ApiError as error:
+        # Gone, or another of its name: either is told soon.
+        if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY):
+            raise
+    else:
+        client.on_write(MODEL_VERSION.kind, "status")

@@ -1,0 +1,89 @@
+"""ModelVersions in a real apiserver: what it refuses is what the loader refuses, and what can't be changed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from forebay.api.dump import to_data
+from forebay.api.load import load_text
+from forebay.api.problems import InvalidManifest
+from tests.api.apiserver import ROOT, ControlPlane
+
+pytestmark = [pytest.mark.api, pytest.mark.timeout(3600)]
+
+CASES = yaml.safe_load((ROOT / "tests/unit/api/versions.yaml").read_text())
+SPEC = {"model": "digits", "version": "3", "uri": "s3://models/digits/3"}
+DIGEST = f"sha256:{'0' * 64}"
+
+
+def manifest_of(case: dict[str, Any]) -> str:
+    head = {"apiVersion": "forebay.dev/v1alpha1", "kind": "ModelVersion"}
+    metadata = {"name": case.get("object", "digits-3")}
+    return yaml.safe_dump({**head, "metadata": metadata, "spec": SPEC | case["manifest"]})
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_apiserver_agrees_with_the_loader(case: dict[str, Any], control_plane: ControlPlane) -> None:
+    manifest = manifest_of(case)
+    command = ("create", "--dry-run=server", "--output=json", "-f", "-")
+    done = control_plane.kubectl(*command, given=manifest, check=False)
+    try:
+        (made,) = load_text(manifest, file="case.yaml", folder=Path("/nowhere"))
+    except InvalidManifest:
+        assert done.returncode, done.stdout
+        return
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["spec"] == to_data(made)["spec"]
+
+
+@pytest.fixture
+def version(control_plane: ControlPlane) -> Any:
+    """digits:3, with a digest."""
+    control_plane.kubectl("apply", "-f", "-", given=manifest_of({"manifest": {"digest": DIGEST}}))
+    yield "digits-3"
+    control_plane.kubectl("delete", "mv", "digits-3")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"uri": "s3://models/digits/4"}, "uri"),
+        ({"digest": DIGEST.replace("0", "1")}, "digest"),
+        ({"digest": None}, "digest"),
+        ({"model": "letters"}, "model"),
+        ({"version": "4"}, "version"),
+    ],
+)
+def test_what_its_files_are_never_changes(
+    control_plane: ControlPlane, version: str, change: dict[str, Any], field: str
+) -> None:
+    patch = ("patch", "mv", version, "--type=merge", "-p", json.dumps({"spec": change}))
+    done = control_plane.kubectl(*patch, check=False)
+    assert done.returncode
+    assert f"spec.{field}: Invalid value" in done.stderr
+    assert "another version, make a ModelVersion of its own" in done.stderr
+
+
+def test_what_is_known_of_it_does(control_plane: ControlPlane, version: str) -> None:
+    change = {"aliases": ["champion"], "metrics": {"accuracy": 0.97}, "credentials": {"secretName": "s3"}}
+    control_plane.kubectl("patch", "mv", version, "--type=merge", "-p", json.dumps({"spec": change}))
+    assert control_plane.get("mv", version)["spec"] == SPEC | change | {
+        "digest": DIGEST, "labels": [], "inputs": [], "outputs": [], "lineage": {"by": "", "from": [], "run": ""},
+    }  # fmt: skip
+
+
+def test_a_digest_may_come_later(control_plane: ControlPlane) -> None:
+    control_plane.kubectl("apply", "-f", "-", given=manifest_of({"manifest": {}}))
+    patch = ("patch", "mv", "digits-3", "--type=merge", "-p", json.dumps({"spec": {"digest": DIGEST}}))
+    control_plane.kubectl(*patch)
+    control_plane.kubectl("delete", "mv", "digits-3")
+
+
+def test_columns(control_plane: ControlPlane, version: str) -> None:
+    control_plane.kubectl("patch", "mv", version, "--type=merge", "-p", '{"spec": {"aliases": ["a", "champion"]}}')
+    head, row = control_plane.kubectl("get", "mv", version).stdout.splitlines()
+    assert head.split() == ["NAME", "MODEL", "VERSION", "ALIASES", "READY", "AGE"]
+    assert row.split()[:5] == ["digits-3", "digits", "3", '["a","champion"]', "Unknown"]

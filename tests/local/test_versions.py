@@ -1,0 +1,53 @@
+"""`forebay serve` of a manifest that names a ModelVersion: it is looked for in files, and its own are served."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.local.serving_session import serving
+
+MANIFEST = """\
+apiVersion: forebay.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: scaler}
+spec:
+  model: {version: scaler@champion}
+  predictor:
+    custom:
+      script: |
+        from pathlib import Path
+        from forebay.serving import Tensor
+
+        class Scaler:
+            inputs = [Tensor("x", "FP32", [-1])]
+            outputs = [Tensor("y", "FP32", [-1])]
+
+            def load(self, context):
+                self.factor = float((Path(context.model_dir) / "factor.txt").read_text())
+
+            def predict(self, inputs):
+                return {"y": inputs["x"] * inputs["x"].dtype.type(self.factor)}
+"""
+VERSIONS = "---\n".join(
+    f"""\
+apiVersion: forebay.dev/v1alpha1
+kind: ModelVersion
+metadata: {{name: scaler-{number}}}
+spec: {{model: scaler, version: "{number}", uri: "file:./{number}", aliases: {aliases}}}
+"""
+    for number, aliases in (("2", "[]"), ("3", "[champion]"))
+)
+
+
+@pytest.mark.parametrize("place", ["same", "beside"])
+def test_what_an_alias_names_is_served(tmp_path: Path, place: str) -> None:
+    for number in "23":
+        (tmp_path / number).mkdir()
+        (tmp_path / number / "factor.txt").write_text(number)
+    if place == "beside":
+        (tmp_path / "versions.yaml").write_text(VERSIONS)
+    with serving(MANIFEST + (f"---\n{VERSIONS}" if place == "same" else ""), tmp_path) as session:
+        body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [5]}]}
+        answer = httpx.post(f"{session.url}/v2/models/scaler/infer", json=body, trust_env=False, timeout=30)
+        assert answer.json()["outputs"][0]["data"] == [15.0]
