@@ -29,6 +29,8 @@ from tests.unit.serving.storage.conftest import Web, authority, web  # noqa: F40
 
 HEAD = "apiVersion: forebay.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name: m}\nspec:\n"
 TRITON = HEAD + "  model: {uri: 'URI'}\n  predictor: {triton: {}}\n"
+# A model that there is, for what goes wrong with Triton itself.
+SLOW = HEAD + f"  model: {{uri: 'file:{REPOSITORIES}/slow'}}\n  predictor: {{triton: {{model: slow}}}}\n"
 WITH_FILES = HEAD + "  model: {uri: 'URI'}\n  predictor: {custom: {script: script.py}}\n"
 IMAGE = HEAD + "  predictor: {custom: {image: registry.example.com/m:1}}\n"
 SCRIPTED = HEAD + "  predictor:\n    custom:\n      script: |\n"
@@ -291,7 +293,7 @@ def test_a_port_that_is_taken(refuse: Refuse) -> None:
 
 def test_a_machine_that_triton_does_not_run_on(refuse: Refuse, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'riscv64'\n")
-    manifest = TRITON.replace("URI", f"file:{REPOSITORIES}/slow")
+    manifest = SLOW
     told = refuse("serve", "{manifest}", manifest=manifest, PYTHONPATH=str(tmp_path))
     assert "there is no Triton for Linux on riscv64" in told
     assert "predictor: {custom: {script: ...}}" in told
@@ -331,7 +333,7 @@ def test_a_full_disk_for_the_model(refuse: Refuse, web: Web, small_disk: Path, t
 
 
 def test_a_full_disk_for_triton(refuse: Refuse, small_disk: Path) -> None:
-    manifest = TRITON.replace("URI", f"file:{REPOSITORIES}/slow")
+    manifest = SLOW
     told = refuse("serve", "{manifest}", manifest=manifest, FOREBAY_CACHE=str(small_disk))
     assert "Triton could not be installed" in told
     assert "The disk is full" in told
