@@ -294,6 +294,7 @@ def test_the_command_beside_a_download(
     """As in a pod: the download stays the one that is known, and what was made of it is told in an event."""
     uri = web.serve("/digits.onnx", ONNX, ETag='"v1"')
     wanted = ["--uri", uri, "--to", str(tmp_path / "files"), "--layout", "triton", "--name", "digits"]
+    wanted.append("--allow-loopback")  # which is where the test's server is
     for cached in (False, True):
         assert main([*wanted, "--format", "onnx", "--config=max_batch_size: 4"]) == 0
         *_, config, done = (json.loads(line) for line in capsys.readouterr().out.splitlines())
