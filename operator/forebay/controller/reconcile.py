@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,12 +15,13 @@ from forebay.controller.registry import name_version
 from forebay.controller.service_times import ServiceTimes
 from forebay.controller.world import World
 from forebay.kube.apply import Applier, OwnerReference
-from forebay.kube.children import MANAGER, Child, Id
-from forebay.kube.client import JSON_PATCH, ApiError, Client
+from forebay.kube.children import Child, Id
+from forebay.kube.client import Client
 from forebay.kube.events import post_event
 from forebay.kube.gateways import Gateways
 from forebay.kube.holdings import Owner
 from forebay.kube.resources import MODEL_DEPLOYMENT
+from forebay.kube.statuses import write_status
 from forebay.observation import Observation, Reason, Trouble
 from forebay.plan.cluster import check_reachable
 from forebay.plan.manifests import with_service_times
@@ -176,23 +176,10 @@ class Reconciler:
         if status == previous:
             return
         reference = refer_to(body)
-        path = MODEL_DEPLOYMENT.path(
-            namespace=reference.owner.namespace, name=reference.owner.name, subresource="status"
-        )
-        patch: list[Json] = [
-            {"op": "test", "path": "/metadata/uid", "value": reference.uid},
-            {"op": "add", "path": "/status", "value": status},
-        ]
-        try:
-            answer = await self.client.write(
-                "PATCH", path, patch, content_type=JSON_PATCH, fieldManager=MANAGER, fieldValidation="Strict"
-            )
-        except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return  # deleted meanwhile, which is told soon
-            raise
-        self.client.on_write(MODEL_DEPLOYMENT.kind, "status")
-        self.world.put(answer.body)
+        written = await write_status(self.client, MODEL_DEPLOYMENT, body["metadata"], status)
+        if written is None:
+            return  # deleted meanwhile, which is told soon
+        self.world.put(written)
         for event in tell_events(previous, status):
             await post_event(self.client, reference, event, now=self.clock(), reporter=self.settings.pod_name)
 

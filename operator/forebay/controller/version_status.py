@@ -8,9 +8,9 @@ from http import HTTPStatus
 from typing import Any
 
 from forebay.controller.registry import MOVE_S, Entry, Model, Registry
-from forebay.kube.children import MANAGER
-from forebay.kube.client import JSON_PATCH, UNANSWERED, ApiError, Client
+from forebay.kube.client import UNANSWERED, ApiError, Client
 from forebay.kube.resources import MODEL_VERSION
+from forebay.kube.statuses import write_status
 from forebay.status import summarize_version
 
 _log = logging.getLogger(__name__)
@@ -44,18 +44,10 @@ async def _tell(client: Client, registry: Registry, model: Model, now: datetime)
 
 
 async def _write(client: Client, entry: Entry, status: dict[str, Any]) -> None:
-    path = MODEL_VERSION.path(namespace=entry.namespace, name=entry.name, subresource="status")
-    patch: list[dict[str, Any]] = [
-        {"op": "test", "path": "/metadata/uid", "value": entry.uid},
-        {"op": "add", "path": "/status", "value": status},
-    ]
+    metadata = {"namespace": entry.namespace, "name": entry.name, "uid": entry.uid}
     try:
-        await client.write(
-            "PATCH", path, patch, content_type=JSON_PATCH, fieldManager=MANAGER, fieldValidation="Strict"
-        )
+        await write_status(client, MODEL_VERSION, metadata, status)
     except ApiError as error:
-        # Gone, or another of its name: either is told soon.
-        if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY):
+        # Another of its name: that is told soon.
+        if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
             raise
-    else:
-        client.on_write(MODEL_VERSION.kind, "status")
