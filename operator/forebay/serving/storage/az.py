@@ -14,7 +14,7 @@ from azure.core.exceptions import AzureError
 from forebay.serving.storage.az_account import open_account
 from forebay.serving.storage.az_errors import translate
 from forebay.serving.storage.errors import Reason, StorageError, redact
-from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under, not_found
+from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under
 from forebay.serving.storage.source import Item, Listing
 
 # The account becomes a part of the host's name: nothing may be in it that ends one.
@@ -39,10 +39,7 @@ class AzSource:
 
     def find(self) -> Listing:
         """List the prefix as a folder, or else as one blob. Raises StorageError, NotFound with a suggestion."""
-        listing = find_under(self._prefix, self._objects)
-        if listing is None:
-            raise not_found(self._address, self._prefix, self._children)
-        return listing
+        return find_under(self._address, self._prefix, self._objects, self._children)
 
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
         """Stream bytes [start, end) of a blob, of the version that was listed."""

@@ -21,7 +21,7 @@ from google.oauth2 import service_account
 
 from forebay.serving.storage.errors import Reason, StorageError
 from forebay.serving.storage.gs_errors import bad_credentials, translate
-from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under, not_found
+from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under
 from forebay.serving.storage.source import Item, Listing
 
 TIMEOUT_S = (5, 30)
@@ -50,10 +50,7 @@ class GsSource:
 
     def find(self) -> Listing:
         """List the prefix as a folder, or else as one object. Raises StorageError, NotFound with a suggestion."""
-        listing = find_under(self._prefix, self._objects)
-        if listing is None:
-            raise not_found(self._address, self._prefix, self._children)
-        return listing
+        return find_under(self._address, self._prefix, self._objects, self._children)
 
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
         """Bring bytes [start, end) of an object, of the generation that was listed: one piece, in memory."""

@@ -16,7 +16,7 @@ from forebay.serving.storage import hf_errors
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.https_client import HttpsClient
 from forebay.serving.storage.https_errors import corrupt
-from forebay.serving.storage.prefix import Entry, find_under, names_under, not_found
+from forebay.serving.storage.prefix import Entry, find_under, names_under
 from forebay.serving.storage.source import Item, Listing
 
 HUB = "https://huggingface.co"
@@ -63,9 +63,12 @@ class HfSource:
             Entry(name, each.size or 0, f"sha256:{each.lfs.sha256}" if each.lfs else f"git:{each.blob_id or ''}")
             for name, each in files.items()
         ]
-        listing = find_under(self._prefix, lambda prefix: [each for each in entries if each.key.startswith(prefix)])
-        if listing is None:
-            raise not_found(self._address, self._prefix, lambda parent: _children(parent, [*files]))
+        listing = find_under(
+            self._address,
+            self._prefix,
+            lambda prefix: [each for each in entries if each.key.startswith(prefix)],
+            lambda parent: _children(parent, [*files]),
+        )
         return Listing(
             tuple(
                 # Files outside LFS are small, and come from the Hub itself, without ranges.

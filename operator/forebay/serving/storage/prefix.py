@@ -19,8 +19,16 @@ class Entry:
     etag: str
 
 
-def find_under(prefix: str, list_objects: Callable[[str], Iterable[Entry]]) -> Listing | None:
-    """The objects under a prefix, or else the one object of that name; None when there is neither."""
+def find_under(
+    address: str,
+    prefix: str,
+    list_objects: Callable[[str], Iterable[Entry]],
+    list_names: Callable[[str], list[str]],
+) -> Listing:
+    """The objects under a prefix, or else the one object of that name. `address` is the store's, without the prefix.
+
+    Raises StorageError(NotFound) with what was probably meant, of the names that are found under a folder.
+    """
     folder = f"{prefix}/" if prefix else ""
     found = list(list_objects(folder)) or [entry for entry in list_objects(prefix) if entry.key == prefix]
     items = tuple(
@@ -28,14 +36,15 @@ def find_under(prefix: str, list_objects: Callable[[str], Iterable[Entry]]) -> L
         for entry in found
         if not entry.key.endswith("/")
     )
+    if not items:
+        raise _not_found(address, prefix, list_names)
     folders = tuple(
         entry.key.removeprefix(folder).rstrip("/") for entry in found if entry.key.endswith("/") and entry.key != folder
     )
-    return Listing(items, folders) if items else None
+    return Listing(items, folders)
 
 
-def not_found(address: str, prefix: str, list_names: Callable[[str], list[str]]) -> StorageError:
-    """Say that a prefix is empty, and what was probably meant. `address` is the store's, without the prefix."""
+def _not_found(address: str, prefix: str, list_names: Callable[[str], list[str]]) -> StorageError:
     guess, paths = nearest.suggest(prefix, list_names, lambda path: bool(list_names(path)))
     hint = nearest.phrase(guess=guess, places=[f"{address}/{path}" for path in paths])
     return StorageError(Reason.NOT_FOUND, f"{address}/{prefix} has no objects; {hint}")

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from forebay.serving.storage import s3_checksums
 from forebay.serving.storage.errors import Reason, StorageError, redact
-from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under, not_found
+from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under
 from forebay.serving.storage.s3_errors import from_boto_error, from_client_error
 from forebay.serving.storage.source import Item, Listing
 
@@ -57,10 +57,7 @@ class S3Source:
 
     def find(self) -> Listing:
         """List the prefix as a folder, or else as one object. Raises StorageError, NotFound with a suggestion."""
-        listing = find_under(self._prefix, self._objects)
-        if listing is None:
-            raise not_found(f"s3://{self._bucket}", self._prefix, self._children)
-        return listing
+        return find_under(f"s3://{self._bucket}", self._prefix, self._objects, self._children)
 
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
         """Stream bytes [start, end) of an object, of the version that was listed."""
