@@ -1,7 +1,6 @@
 """az://ACCOUNT/CONTAINER/PREFIX: every blob under the prefix, or the one blob of that name, of Azure Storage."""
 
 import base64
-import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from azure.core.exceptions import AzureError
 
 from forebay.serving.storage.az_account import open_account
 from forebay.serving.storage.az_errors import translate
+from forebay.serving.storage.checksums import read_md5
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under
 from forebay.serving.storage.source import Item, Listing
@@ -58,7 +58,7 @@ class AzSource:
     def check(self, item: Item, path: Path) -> None:
         """Compare the file with the blob's MD5, where its uploader gave one. Raises StorageError(CorruptDownload)."""
         wanted = item.etag.partition(" ")[2]
-        if path.stat().st_size == item.size and wanted in ("", _md5(path)):
+        if path.stat().st_size == item.size and wanted in ("", read_md5(path)):
             return
         raise StorageError(
             Reason.CORRUPT_DOWNLOAD,
@@ -92,9 +92,3 @@ class AzSource:
             yield
         except AzureError as error:
             raise translate(error, where=f"{self._address}/{key}", account=self._account) from error
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
-    return base64.b64encode(digest).decode()

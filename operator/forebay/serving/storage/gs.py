@@ -1,7 +1,6 @@
 """gs://BUCKET/PREFIX: every object under the prefix, or the one object of that name, of Google Cloud Storage."""
 
 import base64
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 from google.oauth2 import service_account
 
+from forebay.serving.storage.checksums import read_md5
 from forebay.serving.storage.errors import Reason, StorageError
 from forebay.serving.storage.gs_errors import bad_credentials, translate
 from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under
@@ -123,12 +123,10 @@ def _find_credentials() -> Any:
 
 def _digest(path: Path, algorithm: str) -> str:
     """In base64, as the server writes it."""
+    if algorithm == "MD5":
+        return read_md5(path)
+    crc32c = google_crc32c.Checksum()
     with path.open("rb") as file:
-        if algorithm == "MD5":
-            return base64.b64encode(
-                hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
-            ).decode()
-        crc32c = google_crc32c.Checksum()
         while data := file.read(READ_BYTES):
             crc32c.update(data)
     return base64.b64encode(crc32c.digest()).decode()
