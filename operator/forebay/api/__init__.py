@@ -5,18 +5,17 @@ from forebay.api.autoscaling import Autoscaling, Target
 from forebay.api.base import GROUP, VERSION, Kind, Metadata, Model, Rule
 from forebay.api.model_deployment import (
     Component,
-    Credentials,
     Custom,
     Gpu,
     ModelDeployment,
     ModelDeploymentSpec,
-    ModelSource,
     Predictor,
     Queue,
     Resources,
     Transformer,
     Triton,
 )
+from forebay.api.model_source import Credentials, ModelSource
 from forebay.api.model_version import Lineage, ModelVersion, ModelVersionSpec, Tensor
 from forebay.api.pod_template import ContainerPatch, EnvVar, PodPatchMetadata, PodPatchSpec, PodTemplate
 from forebay.api.status import (

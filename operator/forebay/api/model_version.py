@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from forebay.api.base import LABEL_KEY, LABEL_KEY_FORM, Column, Form, Kind, LabelKey, Metadata, Model, Name, Rule
-from forebay.api.model_deployment import Credentials, ModelFormat, ModelUri
+from forebay.api.model_source import Credentials, ModelFormat, ModelUri
 from forebay.api.status import ModelVersionStatus
 
 DIGEST = r"^sha256:[0-9a-f]{64}$"

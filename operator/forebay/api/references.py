@@ -8,7 +8,8 @@ from urllib.parse import unquote
 
 from forebay.api.base import Model
 from forebay.api.diagnosis import Finding
-from forebay.api.model_deployment import Custom, ModelSource
+from forebay.api.model_deployment import Custom
+from forebay.api.model_source import ModelSource
 from forebay.api.model_version import ModelVersionSpec
 from forebay.api.rules import Path, child_models
 
