@@ -13,7 +13,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from forebay.gateway.admin import EnvoyAdmin
 from forebay.gateway.objects import Deployment, Slice
 from forebay.gateway.report import build_report
 from forebay.gateway.server import DiscoveryServer
@@ -192,33 +191,32 @@ def bare_envoy(tmp_path: Path) -> Iterator[tuple[Path, int]]:
 async def test_routes_that_a_real_envoy_refuses_are_found_and_kept_out(bare_envoy):
     folder, port = bare_envoy
     state = State(data_port=port)
-    async with EnvoyAdmin(str(folder / "admin.sock")) as admin:
-        server = DiscoveryServer(admin=admin, find_snapshot=lambda: state.snapshot)
-        await server.start(str(folder / "xds.sock"))
+    server = DiscoveryServer(lambda: state.snapshot)
+    await server.start(str(folder / "xds.sock"))
 
-        async def until_live(*names: str, generation: int) -> None:
-            state.build()
-            server.publish()
-            async with asyncio.timeout(20):
-                while True:
-                    report = build_report(state, server.conversation)
-                    if all(report[f"ns/{name}"]["generation"] == generation for name in names):
-                        return
-                    await asyncio.sleep(0.01)
+    async def until_live(*names: str, generation: int) -> None:
+        state.build()
+        server.publish()
+        async with asyncio.timeout(20):
+            while True:
+                report = build_report(state, server.conversation)
+                if all(report[f"ns/{name}"]["generation"] == generation for name in names):
+                    return
+                await asyncio.sleep(0.01)
 
-        names = [f"d{number}" for number in range(16)]
-        for name in names:
-            state.put_slice(("ns", name), Slice(cluster=f"ns/{name}", family="IPv4", members=(Address(HOST, 9),)))
-            # A silence that is bounded by less than nothing: no ModelDeployment can ask for it.
-            state.put_deployment(build_deployment(name, timeout_s=-5 if name == "d3" else 5, generation=1))
-        await until_live(*(name for name in names if name != "d3"), generation=1)
-        report = build_report(state, server.conversation)
-        assert report["ns/d3"]["generation"] == 0
-        assert "Envoy refused the gateway's routes: " in report["ns/d3"]["error"]
-        assert not any(report[f"ns/{name}"]["error"] for name in names if name != "d3")
-        state.put_deployment(build_deployment("d3", timeout_s=5, generation=2))
-        await until_live("d3", generation=2)
-        await server.stop()
+    names = [f"d{number}" for number in range(16)]
+    for name in names:
+        state.put_slice(("ns", name), Slice(cluster=f"ns/{name}", family="IPv4", members=(Address(HOST, 9),)))
+        # A silence that is bounded by less than nothing: no ModelDeployment can ask for it.
+        state.put_deployment(build_deployment(name, timeout_s=-5 if name == "d3" else 5, generation=1))
+    await until_live(*(name for name in names if name != "d3"), generation=1)
+    report = build_report(state, server.conversation)
+    assert report["ns/d3"]["generation"] == 0
+    assert "Envoy refused the gateway's routes: " in report["ns/d3"]["error"]
+    assert not any(report[f"ns/{name}"]["error"] for name in names if name != "d3")
+    state.put_deployment(build_deployment("d3", timeout_s=5, generation=2))
+    await until_live("d3", generation=2)
+    await server.stop()
 
 
 def build_deployment(name: str, *, timeout_s: float, generation: int) -> Deployment:

@@ -2,9 +2,6 @@
 
 import dataclasses
 
-from envoy.config.cluster.v3.cluster_pb2 import Cluster
-from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
-
 from forebay.gateway.objects import Deployment, Slice
 from forebay.gateway.report import build_report
 from forebay.gateway.state import State
@@ -14,20 +11,24 @@ from forebay.plan.envoy import Address
 from forebay.plan.envoy_access import RateLimit
 from forebay.plan.envoy_routes import Target
 
-NOBODY = ["Cluster", "ClusterLoadAssignment gateway", "Listener", "TypedExtensionConfig", "RouteConfiguration"]
+REST = ["Listener", "TypedExtensionConfig", "RouteConfiguration"]
 
 
 class Envoy:
     """Takes what it is sent, and asks for what it then needs, in the order of the real one."""
 
-    def __init__(self, state: State, *, had: tuple[str, ...] = ()) -> None:
+    def __init__(self, state: State, *, before: "Envoy | None" = None) -> None:
         self.state = state
-        self.talk = Conversation(had)
+        self.talk = Conversation()
         self.refused: dict[str, str] = {}
-        self._nonces: dict[str, str] = {}
-        self._names = {CDS: (), LDS: (), EDS: ("gateway",), RDS: ("gateway",), ECDS: ("rate-limits",)}
-        for kind in (CDS, EDS, LDS):
-            self._ask(kind)
+        self._heard: set[str] = set()
+        self.has: dict[str, dict[str, str]] = before.has if before else {CDS: {}, EDS: {}, LDS: {}, RDS: {}, ECDS: {}}
+        self._hear(CDS)
+        self._hear(EDS, subscribe={"gateway", *self.has[CDS]})
+        self._hear(LDS)
+        if before:
+            self._hear(ECDS, subscribe={"rate-limits"})
+            self._hear(RDS, subscribe={"gateway"})
 
     def settle(self) -> list[str]:
         """Until nothing more is sent; returns what was."""
@@ -43,26 +44,31 @@ class Envoy:
         return build_report(self.state, self.talk)[f"ns/{name}"]
 
     def _take(self, response: Response) -> str:
-        self._nonces[response.kind] = response.nonce
-        names: list[str] = []
-        if response.kind == CDS:
-            names = sorted(Cluster.FromString(each.value).name for each in response.resources)
-        if response.kind == EDS:
-            names = [ClusterLoadAssignment.FromString(each.value).cluster_name for each in response.resources]
-        error = self.refused.get(response.kind, "")
-        if response.kind == CDS and not error:
-            self._names[EDS] = ("gateway", *names)
-        self._ask(response.kind, error)
-        if response.kind == CDS:
-            self._ask(EDS)
-        if response.kind == LDS:
-            self._ask(ECDS)
-            self._ask(RDS)
-        return " ".join([response.kind.rpartition(".")[2], *names])
+        kind, error = response.kind, self.refused.get(response.kind, "")
+        new = response.changed.keys() - self.has[kind].keys()
+        if not error:
+            self.has[kind] |= {name: piece.version for name, piece in response.changed.items()}
+            for name in response.gone:
+                del self.has[kind][name]
+        self._hear(kind, nonce=response.nonce, error=error)
+        if kind == CDS and not error and (new or response.gone):
+            for name in response.gone:
+                self.has[EDS].pop(name, None)
+            self._hear(EDS, subscribe=new, unsubscribe=response.gone)
+        if kind == LDS:
+            self._hear(ECDS, subscribe={"rate-limits"})
+            self._hear(RDS, subscribe={"gateway"})
+        named = sorted(response.changed) if kind in {CDS, EDS} else ()
+        return " ".join([kind.rpartition(".")[2], *named, *(f"-{name}" for name in sorted(response.gone))])
 
-    def _ask(self, kind: str, error: str = "") -> None:
-        names, nonce = frozenset(self._names[kind]), self._nonces.get(kind, "")
-        self.talk.hear(Request(kind=kind, names=names, nonce=nonce, error=error))
+    def _hear(self, kind: str, *, nonce: str = "", error: str = "", subscribe=(), unsubscribe=()) -> None:
+        first = kind not in self._heard
+        self._heard.add(kind)
+        request = Request(
+            kind=kind, subscribe=frozenset(subscribe), unsubscribe=frozenset(unsubscribe),
+            known=self.has[kind] if first else {}, nonce=nonce, error=error,
+        )  # fmt: skip
+        self.talk.hear(request)
 
 
 def deployment(name: str, *workloads: str, **fields: object) -> Deployment:
@@ -87,11 +93,11 @@ def build_state(*deployments: Deployment) -> State:
 
 def test_a_new_envoy_gets_clusters_and_members_before_routes():
     told = Envoy(build_state(deployment("a", "w1"))).settle()
-    assert told == ["Cluster ns/w1", "ClusterLoadAssignment gateway ns/w1", *NOBODY[2:]]
+    assert told == ["Cluster ns/w1", "ClusterLoadAssignment gateway ns/w1", *REST]
 
 
 def test_an_empty_cluster_has_routes_too():
-    assert Envoy(build_state()).settle() == NOBODY
+    assert Envoy(build_state()).settle() == ["Cluster", "ClusterLoadAssignment gateway", *REST]
 
 
 def test_of_members_only_those_that_changed_are_sent():
@@ -112,21 +118,32 @@ def test_routes_move_when_the_new_cluster_is_there_and_the_old_one_goes_after():
     state.put_deployment(deployment("a", "w2"))
     state.build()
     assert envoy.settle() == [
-        "Cluster ns/w1 ns/w2",
+        "Cluster ns/w2",
         "ClusterLoadAssignment ns/w2",
         "RouteConfiguration",
-        "Cluster ns/w2",
+        "Cluster -ns/w1",
     ]
+
+
+def test_an_envoy_that_comes_back_is_sent_nothing_that_it_has():
+    state = build_state(deployment("a", "w1"), deployment("b", "w2"))
+    state.put_slice(("ns", "w1-x"), members("w1", "10.0.0.1"))
+    state.build()
+    envoy = Envoy(state)
+    envoy.settle()
+    back = Envoy(state, before=envoy)
+    assert back.settle() == ["Cluster"], "it is told that these are all"
+    assert back.report("a") == {"workloads": {"w1": 1}, "generation": 1, "error": ""}
+    state.put_slice(("ns", "w2-x"), members("w2", "10.0.0.2"))
+    state.build()
+    assert back.settle() == ["ClusterLoadAssignment ns/w2"]
 
 
 def test_an_envoy_that_comes_back_keeps_its_clusters_until_it_has_the_routes():
-    told = Envoy(build_state(deployment("a", "w2")), had=("ns/w1", "ns/w2")).settle()
-    assert told == [
-        "Cluster ns/w1 ns/w2",
-        "ClusterLoadAssignment gateway ns/w1 ns/w2",
-        *NOBODY[2:],
-        "Cluster ns/w2",
-    ]
+    envoy = Envoy(build_state(deployment("a", "w1")))
+    envoy.settle()
+    told = Envoy(build_state(deployment("a", "w2")), before=envoy).settle()
+    assert told == ["Cluster ns/w2", "ClusterLoadAssignment ns/w2", "RouteConfiguration", "Cluster -ns/w1"]
 
 
 def test_a_request_with_an_old_nonce_settles_nothing():
@@ -165,9 +182,9 @@ def test_one_deployment_s_refused_routes_hold_up_no_other_s():
 
     def refuse_d7(snapshot):
         for response in speak(snapshot):
-            bad = response.kind == RDS and b"ns/d7" in b"".join(each.value for each in response.resources)
-            sent = envoy.talk._kinds[RDS].sent
-            envoy.refused = {RDS: "bad d7"} if bad and sent.entrances["ns/d7"].entrance.timeout_s == 9 else {}
+            tables = response.changed.values() if response.kind == RDS else ()
+            bad = any(each.entrances["ns/d7"].entrance.timeout_s == 9 for each in tables)
+            envoy.refused = {RDS: "bad d7"} if bad else {}
             yield response
 
     envoy.talk.speak = refuse_d7  # type: ignore[method-assign]
@@ -203,14 +220,55 @@ def test_a_change_that_means_nothing_to_envoy_sends_nothing_and_is_live():
     assert envoy.report("a")["generation"] == 2
 
 
-def test_members_that_were_asked_for_before_the_cluster_was_replaced_are_sent_again():
-    """An Envoy that comes back asks for members first; a cluster that it knew otherwise then waits for them."""
+def test_a_cluster_that_is_replaced_is_sent_its_members_again():
+    """The new one waits for them, and Envoy doesn't ask: for the old one it has them."""
     state = build_state(deployment("a", "w1"))
-    talk = Conversation(["ns/w1"])
-    talk.hear(Request(kind=EDS, names=frozenset({"gateway", "ns/w1"})))
+    envoy = Envoy(state)
+    envoy.settle()
+    state.put_deployment(deployment("a", "w1", targets=(Target(cluster="ns/w1", revision="r2"),)))
+    state.build()
+    assert envoy.settle() == ["Cluster ns/w1", "ClusterLoadAssignment ns/w1"]
+
+
+def test_members_on_their_way_when_the_cluster_is_replaced_are_sent_again():
+    state = build_state(deployment("a", "w1"))
+    talk = Conversation()
+    talk.hear(Request(kind=EDS, subscribe=frozenset({"gateway", "ns/w1"})))
     (members,) = talk.speak(state.snapshot)
-    assert len(members.resources) == 2
-    talk.hear(Request(kind=CDS))
-    talk.hear(Request(kind=EDS, names=frozenset({"gateway", "ns/w1"}), nonce=members.nonce))
-    kinds = [each.kind for each in talk.speak(state.snapshot)]
-    assert kinds == [CDS, EDS]
+    assert members.changed.keys() == {"gateway", "ns/w1"}
+    talk.hear(Request(kind=CDS, known={"ns/w1": "another"}))
+    (clusters,) = talk.speak(state.snapshot)
+    assert clusters.kind == CDS
+    talk.hear(Request(kind=EDS, nonce=members.nonce))
+    (again,) = talk.speak(state.snapshot)
+    assert (again.kind, set(again.changed)) == (EDS, {"ns/w1"})
+
+
+def test_members_that_envoy_asks_for_again_are_sent_again():
+    """It may have let go of the cluster, and found it again, before it said either."""
+    state = build_state(deployment("a", "w1"))
+    envoy = Envoy(state)
+    envoy.settle()
+    envoy.talk.hear(Request(kind=EDS, unsubscribe=frozenset({"ns/w1"})))
+    assert envoy.settle() == []
+    envoy.talk.hear(Request(kind=EDS, subscribe=frozenset({"ns/w1"})))
+    assert envoy.settle() == ["ClusterLoadAssignment ns/w1"]
+
+
+def test_a_target_that_gets_nothing_goes_with_no_word_to_envoy():
+    state = build_state(
+        deployment(
+            "a",
+            targets=(
+                Target(cluster="ns/w1", revision="r", weight_pct=100),
+                Target(cluster="ns/w2", revision="r2", weight_pct=0),
+            ),
+        )
+    )
+    envoy = Envoy(state)
+    envoy.settle()
+    assert envoy.report("a")["workloads"] == {"w1": 0, "w2": 0}
+    state.put_deployment(deployment("a", targets=(Target(cluster="ns/w1", revision="r", weight_pct=100),)))
+    state.build()
+    assert envoy.settle() == ["Cluster -ns/w2"]
+    assert envoy.report("a")["workloads"] == {"w1": 0}

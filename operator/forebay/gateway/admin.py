@@ -1,12 +1,10 @@
 """The admin interface of the Envoy beside the pilot, on a unix socket."""
 
-import json
 from types import TracebackType
 
 import aiohttp
 
 _ANSWER_S = 5.0
-_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
 
 class EnvoyAdmin:
@@ -28,15 +26,6 @@ class EnvoyAdmin:
         """Close it."""
         if self._session is not None:
             await self._session.close()
-
-    async def list_clusters(self) -> list[str]:
-        """The clusters that it was sent; none when it can't tell."""
-        query = {"resource": "dynamic_active_clusters", "mask": "cluster.name"}
-        try:
-            dump = json.loads(await self._ask("GET", "/config_dump", query))
-        except _ERRORS:
-            return []
-        return [each["cluster"]["name"] for each in dump.get("configs", []) if "cluster" in each]
 
     async def read_metrics(self) -> str:
         """What it counts, as Prometheus reads it."""

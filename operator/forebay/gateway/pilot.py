@@ -35,7 +35,7 @@ class Pilot:
         self._admin = admin
         self._settings = settings
         self._state = State(data_port=settings.data_port)
-        self._server = DiscoveryServer(admin=admin, find_snapshot=lambda: self._state.snapshot)
+        self._server = DiscoveryServer(lambda: self._state.snapshot)
         self._secrets = SecretReader(
             client, find_wanted=self._find_secrets, find_known=self._state.keys.get, on_read=self._take_keys
         )

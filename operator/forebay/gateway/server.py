@@ -8,9 +8,8 @@ from typing import Any
 
 import grpc
 from envoy.service.discovery.v3 import ads_pb2_grpc
-from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
-from forebay.gateway.admin import EnvoyAdmin
 from forebay.gateway.pushes import Pushes
 from forebay.gateway.snapshot import Snapshot
 from forebay.gateway.xds import Conversation, Request, Response
@@ -21,8 +20,7 @@ _log = logging.getLogger(__name__)
 class DiscoveryServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignore[misc]
     """Tells every Envoy that connects what it is to have. There is one; while it is replaced, two."""
 
-    def __init__(self, *, admin: EnvoyAdmin, find_snapshot: Callable[[], Snapshot]) -> None:
-        self._admin = admin
+    def __init__(self, find_snapshot: Callable[[], Snapshot]) -> None:
         self._find_snapshot = find_snapshot
         self._synced = asyncio.Event()
         self._wakes: set[asyncio.Event] = set()
@@ -56,14 +54,14 @@ class DiscoveryServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type:
         for wake in self._wakes:
             wake.set()
 
-    async def StreamAggregatedResources(  # noqa: N802
-        self, request_iterator: AsyncIterator[DiscoveryRequest], context: Any
-    ) -> AsyncIterator[DiscoveryResponse]:
+    async def DeltaAggregatedResources(  # noqa: N802
+        self, request_iterator: AsyncIterator[DeltaDiscoveryRequest], context: Any
+    ) -> AsyncIterator[DeltaDiscoveryResponse]:
         """One Envoy's stream."""
         # Half of the routes would take the other half from an Envoy that has them.
         await self._synced.wait()
         wake = asyncio.Event()
-        conversation = Conversation(await self._admin.list_clusters())
+        conversation = Conversation()
         reader = asyncio.create_task(self._listen(request_iterator, conversation, wake))
         self._wakes.add(wake)
         self.conversation = conversation
@@ -81,7 +79,7 @@ class DiscoveryServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type:
             _log.info("Envoy is gone")
 
     async def _listen(
-        self, requests: AsyncIterator[DiscoveryRequest], conversation: Conversation, wake: asyncio.Event
+        self, requests: AsyncIterator[DeltaDiscoveryRequest], conversation: Conversation, wake: asyncio.Event
     ) -> None:
         try:
             async for message in requests:
@@ -95,19 +93,21 @@ class DiscoveryServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type:
             wake.set()
 
 
-def _decode(message: DiscoveryRequest) -> Request:
+def _decode(message: DeltaDiscoveryRequest) -> Request:
     return Request(
         kind=message.type_url,
-        names=frozenset(message.resource_names),
+        subscribe=frozenset(message.resource_names_subscribe),
+        unsubscribe=frozenset(message.resource_names_unsubscribe),
+        known=dict(message.initial_resource_versions),
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else "",
     )
 
 
-def _encode(response: Response) -> DiscoveryResponse:
-    return DiscoveryResponse(
-        version_info=response.version,
+def _encode(response: Response) -> DeltaDiscoveryResponse:
+    return DeltaDiscoveryResponse(
         nonce=response.nonce,
         type_url=response.kind,
-        resources=response.resources,
+        resources=[piece.packed for piece in response.changed.values()],
+        removed_resources=sorted(response.gone),
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from google.protobuf.any_pb2 import Any
+from envoy.service.discovery.v3.discovery_pb2 import Resource
 
 from forebay.gateway import typed
 from forebay.plan.envoy import Address, build_assignment
@@ -19,12 +19,28 @@ from forebay.plan.envoy_routes import (
 )
 
 
-@dataclass(frozen=True)
-class Members:
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Something that Envoy is sent as a whole, or not at all."""
+
+    packed: Resource = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What Envoy knows it by."""
+        return str(self.packed.name)
+
+    @property
+    def version(self) -> str:
+        """The digest of its content."""
+        return str(self.packed.version)
+
+
+@dataclass(frozen=True, eq=False)
+class Members(Piece):
     """The ready instances of a cluster."""
 
     count: int
-    packed: Any = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,19 +55,17 @@ class EntranceConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class RouteTable:
+class RouteTable(Piece):
     """All routes, and the clusters that they name."""
 
-    packed: Any = field(repr=False)
     entrances: Mapping[str, EntranceConfig]
     references: frozenset[str]
 
 
 @dataclass(frozen=True, eq=False)
-class LimitTable:
+class LimitTable(Piece):
     """The rate limits of all deployments that have one."""
 
-    packed: Any = field(repr=False)
     limits: Mapping[str, RateLimit]
     gateways: int
 
@@ -60,9 +74,9 @@ class LimitTable:
 class Snapshot:
     """All that Envoy is to have."""
 
-    listener: Any
+    listener: Piece
     limits: LimitTable
-    clusters: Mapping[str, Any]
+    clusters: Mapping[str, Piece]
     members: Mapping[str, Members]
     routes: RouteTable
 
@@ -79,7 +93,7 @@ def _build_nobody(cluster: str) -> Members:
 def build_members(cluster: str, addresses: Iterable[Address]) -> Members:
     """The members of a cluster."""
     found = list(addresses)
-    return Members(len(found), typed.pack_assignment(build_assignment(cluster, found)))
+    return Members(typed.pack_assignment(build_assignment(cluster, found)), len(found))
 
 
 def build_entrance_config(entrance: Entrance, *, generation: int) -> EntranceConfig:
@@ -108,9 +122,9 @@ def build_route_table(entrances: Mapping[str, EntranceConfig]) -> RouteTable:
 
 
 @lru_cache(maxsize=10_000)
-def pack_cluster(name: str, revision: str = "") -> Any:
+def pack_cluster(name: str, revision: str = "") -> Piece:
     """The cluster of a workload, and the revision that it is the entry of."""
-    return typed.pack_cluster(build_workload_cluster(name, revision=revision))
+    return Piece(typed.pack_cluster(build_workload_cluster(name, revision=revision)))
 
 
 def build_limit_table(limits: Mapping[str, RateLimit], *, gateways: int = 1) -> LimitTable:
@@ -119,6 +133,6 @@ def build_limit_table(limits: Mapping[str, RateLimit], *, gateways: int = 1) -> 
     return LimitTable(packed, dict(limits), gateways)
 
 
-def pack_listener(port: int) -> Any:
+def pack_listener(port: int) -> Piece:
     """The gateway's listener."""
-    return typed.pack_listener(build_listener(port))
+    return Piece(typed.pack_listener(build_listener(port)))

@@ -1,5 +1,7 @@
 """The builders' JSON as Envoy's own typed messages: a wrong field fails here, before Envoy sees it."""
 
+import hashlib
+
 # Every message that stands in an Any must have been imported.
 import envoy.extensions.access_loggers.stats.v3.stats_pb2
 import envoy.extensions.filters.http.api_key_auth.v3.api_key_auth_pb2
@@ -16,6 +18,7 @@ from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.service.discovery.v3.discovery_pb2 import Resource
 from google.protobuf.any_pb2 import Any
 from google.protobuf.json_format import ParseDict
 
@@ -29,24 +32,24 @@ EDS = _PREFIX + ClusterLoadAssignment.DESCRIPTOR.full_name
 ECDS = _PREFIX + TypedExtensionConfig.DESCRIPTOR.full_name
 
 
-def pack_listener(config: Json) -> Any:
+def pack_listener(config: Json) -> Resource:
     """A listener."""
-    return _pack(ParseDict(config, Listener()))
+    return _pack(config["name"], ParseDict(config, Listener()))
 
 
-def pack_cluster(config: Json) -> Any:
+def pack_cluster(config: Json) -> Resource:
     """A cluster."""
-    return _pack(ParseDict(config, Cluster()))
+    return _pack(config["name"], ParseDict(config, Cluster()))
 
 
-def pack_assignment(config: Json) -> Any:
+def pack_assignment(config: Json) -> Resource:
     """The members of a cluster."""
-    return _pack(ParseDict(config, ClusterLoadAssignment()))
+    return _pack(config["cluster_name"], ParseDict(config, ClusterLoadAssignment()))
 
 
-def pack_extension(config: Json) -> Any:
+def pack_extension(config: Json) -> Resource:
     """The config of one filter."""
-    return _pack(ParseDict(config, TypedExtensionConfig()))
+    return _pack(config["name"], ParseDict(config, TypedExtensionConfig()))
 
 
 def encode_host(host: Json) -> bytes:
@@ -59,12 +62,18 @@ def encode_hosts(host: bytes) -> bytes:
     return bytes(RouteConfiguration(virtual_hosts=[VirtualHost.FromString(host)]).SerializeToString(deterministic=True))
 
 
-def pack_routes(head: Json, hosts: bytes) -> Any:
+def pack_routes(head: Json, hosts: bytes) -> Resource:
     """A route configuration, and those of `encode_hosts` in a row."""
-    return Any(type_url=RDS, value=ParseDict(head, RouteConfiguration()).SerializeToString(deterministic=True) + hosts)
+    value = ParseDict(head, RouteConfiguration()).SerializeToString(deterministic=True) + hosts
+    return _name(head["name"], Any(type_url=RDS, value=value))
 
 
-def _pack(message: Listener | Cluster | ClusterLoadAssignment | TypedExtensionConfig) -> Any:
+def _pack(name: str, message: Listener | Cluster | ClusterLoadAssignment | TypedExtensionConfig) -> Resource:
     packed = Any()
     packed.Pack(message, deterministic=True)
-    return packed
+    return _name(name, packed)
+
+
+def _name(name: str, packed: Any) -> Resource:
+    # The version is the content: an Envoy that says what it has is sent nothing that it has.
+    return Resource(name=name, version=hashlib.sha256(packed.value).hexdigest(), resource=packed)

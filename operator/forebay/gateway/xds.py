@@ -1,26 +1,29 @@
-"""The conversation with one Envoy: what to send it next. State of the world, over one stream (ADS), and no I/O.
+"""The conversation with one Envoy: what to send it next. Only what changed (delta), over one stream (ADS), and no I/O.
 
 A response waits until the one before it was acknowledged. What a NACK refuses is not sent again: Envoy goes on with
 what it had. Routes are sent when Envoy has their clusters and members; a cluster goes when no routes name it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any as Content
-
-from google.protobuf.any_pb2 import Any
+from typing import Any, TypeVar
 
 from forebay.gateway.quarantine import Quarantine
-from forebay.gateway.snapshot import EntranceConfig, LimitTable, Members, RouteTable, Snapshot, pack_cluster
+from forebay.gateway.snapshot import EntranceConfig, LimitTable, Members, Piece, RouteTable, Snapshot
+from forebay.gateway.subscription import Subscription
 from forebay.gateway.typed import CDS, ECDS, EDS, LDS, RDS
+
+Content = TypeVar("Content", bound=Piece)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What Envoy says: what it subscribes to, and whether it took what it was sent last."""
+    """What Envoy says: what it wants to hear of, what it has from an earlier stream, and what it says to a response."""
 
     kind: str
-    names: frozenset[str] = frozenset()
+    subscribe: frozenset[str] = frozenset()
+    unsubscribe: frozenset[str] = frozenset()
+    known: Mapping[str, str] = field(default_factory=dict)
     nonce: str = ""
     error: str = ""
 
@@ -30,58 +33,40 @@ class Response:
     """What to send."""
 
     kind: str
-    version: str
     nonce: str
-    resources: tuple[Any, ...] = field(repr=False)
-
-
-@dataclass
-class Subscription:
-    """One kind of resource. `acked` is what Envoy has, `sent` what it has or will have, if it doesn't refuse it."""
-
-    subscribed: bool = False
-    names: frozenset[str] = frozenset()
-    nonce: str = ""
-    version: int = 0
-    waiting: bool = False
-    sent: Content = None
-    acked: Content = None
-    refused: Content = None
-
-    @property
-    def free(self) -> bool:
-        """Whether something can be sent."""
-        return self.subscribed and not self.waiting
+    changed: Mapping[str, Piece] = field(repr=False)
+    gone: frozenset[str]
 
 
 class Conversation:
-    """One stream of one Envoy. `had` are clusters that it has from an earlier one, and may have routes to."""
+    """One stream of one Envoy."""
 
-    def __init__(self, had: Iterable[str] = ()) -> None:
-        self._had = {name: pack_cluster(name) for name in had}
-        self._kinds = {kind: Subscription() for kind in (LDS, ECDS, CDS, EDS, RDS)}
-        self._kinds[CDS].acked = {}
-        self._members: dict[str, Members] = {}
-        self._sent_members: dict[str, Members] = {}
+    def __init__(self) -> None:
+        self._listeners: Subscription[Piece] = Subscription()
+        self._limits: Subscription[LimitTable] = Subscription()
+        self._clusters: Subscription[Piece] = Subscription()
+        self._members: Subscription[Members] = Subscription()
+        self._routes: Subscription[RouteTable] = Subscription()
+        self._kinds: dict[str, Subscription[Any]] = {
+            LDS: self._listeners, ECDS: self._limits, CDS: self._clusters, EDS: self._members, RDS: self._routes,
+        }  # fmt: skip
         self._quarantine = Quarantine()
         self.errors: dict[str, str] = {}
 
     @property
     def routes(self) -> RouteTable | None:
         """The routes that Envoy has."""
-        routes: RouteTable | None = self._kinds[RDS].acked
-        return routes
+        return next(iter(self._routes.acked.values()), None)
 
     @property
     def members(self) -> Mapping[str, Members]:
         """The members that Envoy has acknowledged, by cluster."""
-        return self._members
+        return self._members.acked
 
     @property
     def limits(self) -> LimitTable | None:
         """The rate limits that Envoy has."""
-        limits: LimitTable | None = self._kinds[ECDS].acked
-        return limits
+        return next(iter(self._limits.acked.values()), None)
 
     def find_entrance(self, route: str) -> EntranceConfig | None:
         """The routes of a deployment that Envoy has."""
@@ -92,93 +77,63 @@ class Conversation:
         return self._quarantine.find_error(route) or self.errors.get(RDS, "")
 
     def hear(self, request: Request) -> bool:
-        """Take in a request. Says whether it settles what was sent last; one with an older nonce says nothing new."""
+        """Take in a request. Says whether it settles what was sent last."""
         kind = self._kinds.get(request.kind)
-        if kind is None or (kind.subscribed and request.nonce != kind.nonce):
+        if kind is None:
             return False
-        settled = kind.waiting
+        settled = kind.waiting and request.nonce == kind.nonce
         if settled:
-            kind.waiting = False
-            self._settle(request, kind)
-        kind.subscribed = True
-        kind.names = request.names
-        if request.kind == EDS:
-            self._forget_members(kind.names)
+            self._settle(request)
+        kind.subscribe(request.subscribe, request.known)
+        kind.unsubscribe(request.unsubscribe)
         return settled
 
-    def _settle(self, request: Request, kind: Subscription) -> None:
-        if request.error:
-            self.errors[request.kind] = request.error
-            kind.refused, kind.sent = kind.sent, kind.acked
-            # Half of the routes would be worse than the old ones of an Envoy that has some.
-            if request.kind == RDS and (kind.acked or not self._had):
-                others = self._quarantine.refuse(kind.refused, kind.acked, request.error)
-                kind.refused = None if others else kind.refused
+    def _settle(self, request: Request) -> None:
+        if not request.error:
+            self._kinds[request.kind].accept()
+            self.errors.pop(request.kind, None)
+            if request.kind == RDS:
+                self._quarantine.accept()
             return
-        self.errors.pop(request.kind, None)
-        if request.kind == RDS:
-            self._quarantine.accept()
-        if request.kind == EDS:
-            self._members |= kind.sent
-        else:
-            kind.acked = kind.sent
-
-    def _forget_members(self, names: frozenset[str]) -> None:
-        """Envoy forgets the members of a cluster that it no longer asks for."""
-        for known in (self._members, self._sent_members):
-            for name in known.keys() - names:
-                del known[name]
+        self.errors[request.kind] = request.error
+        # Half of the routes would be worse than the old ones of an Envoy that has some.
+        if request.kind == RDS and (self.routes or not self._routes.known):
+            (table,) = self._routes.sent.values()
+            if self._quarantine.refuse(table, self.routes, request.error):
+                self._routes.withdraw()
+                return
+        self._kinds[request.kind].refuse()
 
     def speak(self, snapshot: Snapshot) -> Iterator[Response]:
         """What is to be sent now, clusters first."""
-        yield from self._send(CDS, self._find_clusters(snapshot), lambda clusters: clusters.values())
-        changed = self._find_members(snapshot)
-        if changed:
-            self._sent_members |= changed
-            yield from self._send(EDS, changed, lambda members: (each.packed for each in members.values()))
-        yield from self._send(ECDS, snapshot.limits, lambda limits: (limits.packed,))
-        yield from self._send(LDS, snapshot.listener, lambda listener: (listener,))
+        yield from self._send_clusters(snapshot)
+        members = {name: snapshot.find_members(name) for name in sorted(self._members.names)}
+        yield from _send(EDS, self._members, members)
+        yield from _send(ECDS, self._limits, {snapshot.limits.name: snapshot.limits})
+        yield from _send(LDS, self._listeners, {snapshot.listener.name: snapshot.listener})
+        self._routes.adopt({snapshot.routes.name: snapshot.routes})
         routes = self._quarantine.choose(snapshot.routes, self.routes)
-        if self._can_route(routes):
-            yield from self._send(RDS, routes, lambda routes: (routes.packed,))
+        if routes.references <= self._clusters.acked.keys() and routes.references <= self._members.acked.keys():
+            yield from _send(RDS, self._routes, {routes.name: routes})
 
-    def _find_clusters(self, snapshot: Snapshot) -> dict[str, Any]:
-        """Those that are wanted, and those that routes still name."""
-        if self.routes is None:
-            return {**self._had, **snapshot.clusters}
-        has: dict[str, Any] = self._kinds[CDS].sent or {}
-        tables = (self._kinds[RDS].acked, self._kinds[RDS].sent)
-        named = frozenset().union(*(table.references for table in tables if table))
-        return {**{name: has[name] for name in sorted(named & has.keys())}, **snapshot.clusters}
+    def _send_clusters(self, snapshot: Snapshot) -> Iterator[Response]:
+        """Those that changed; one that isn't wanted goes when no routes name it, which those before may."""
+        gone: frozenset[str] = frozenset()
+        if self.routes is not None:
+            tables = (*self._routes.acked.values(), *self._routes.sent.values())
+            named = frozenset().union(*(table.references for table in tables))
+            gone = self._clusters.find_strangers(snapshot.clusters) - named
+        for response in _send(CDS, self._clusters, snapshot.clusters, gone=gone):
+            # A cluster that is new or replaced waits for its members, also when they were sent before it.
+            self._members.forget(response.changed)
+            yield response
 
-    def _find_members(self, snapshot: Snapshot) -> dict[str, Members]:
-        kind = self._kinds[EDS]
-        if not kind.free:
-            return {}
-        found = ((name, self._sent_members.get(name), snapshot.find_members(name)) for name in sorted(kind.names))
-        # Nearly all are the same object: to compare a thousand messages takes its time.
-        return {name: members for name, sent, members in found if sent is not members and sent != members}
 
-    def _can_route(self, routes: RouteTable) -> bool:
-        return routes.references <= self._kinds[CDS].acked.keys() and routes.references <= self._members.keys()
-
-    def _send(self, name: str, content: Content, unpack: Callable[[Content], Iterable[Any]]) -> Iterator[Response]:
-        kind = self._kinds[name]
-        known = kind.version and content in (kind.sent, kind.refused)
-        # Of members only what has changed is here.
-        if not kind.free or (known and name != EDS):
-            return
-        if name == CDS:
-            self._expect_questions(content)
-        kind.version += 1
-        kind.nonce = str(kind.version)
-        kind.waiting = True
-        kind.sent = content
-        yield Response(kind=name, version=kind.nonce, nonce=kind.nonce, resources=tuple(unpack(content)))
-
-    def _expect_questions(self, clusters: Mapping[str, Any]) -> None:
-        """A cluster that is new or replaced waits for its members, also when they were sent before it."""
-        before: Mapping[str, Any] = self._kinds[CDS].sent or {}
-        for name, cluster in clusters.items():
-            if before.get(name) != cluster:
-                self._sent_members.pop(name, None)
+def _send(
+    name: str, kind: Subscription[Content], wanted: Mapping[str, Content], *, gone: frozenset[str] = frozenset()
+) -> Iterator[Response]:
+    kind.adopt(wanted)
+    changed = kind.find_changes(wanted)
+    # An Envoy that starts waits for its clusters, also for none.
+    if kind.free and (changed or gone or (name == CDS and not kind.nonce)):
+        yield Response(kind=name, nonce=kind.send(changed, gone), changed=changed, gone=gone)

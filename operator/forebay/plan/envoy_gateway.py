@@ -153,7 +153,7 @@ def _build_ads() -> Json:
     # A pilot that comes back is found again at once.
     backoff = {"base_interval": "0.1s", "max_interval": "1s"}
     pilot = {"envoy_grpc": {"cluster_name": _PILOT, "retry_policy": {"retry_back_off": backoff}}}
-    return {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [pilot]}
+    return {"api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": [pilot]}
 
 
 def _build_overload_manager() -> Json:
