@@ -158,10 +158,12 @@ def run(bench: Bench, plane: ControlPlane, folder: Path, changes: int) -> None:
         print(f"two gateways ready after {time.perf_counter() - begun_s:.1f} s", flush=True)
         members = measure_changes(bench, many, bench.change_members, lambda answer: answer.headers["x-name"], changes)
         print(f"endpoint change to live: {describe(members)}", flush=True)
+        spent_s = {process.pid: read_cpu_s(process.pid) for process in (many.envoy, many.pilot)}
         routes = measure_changes(
             bench, many, bench.change_route, lambda answer: answer.headers["x-forebay-revision"], changes
         )
-        print(f"route change to live: {describe(routes)}", flush=True)
+        envoy_ms, pilot_ms = ((read_cpu_s(pid) - before) / changes * 1000 for pid, before in spent_s.items())
+        print(f"route change to live: {describe(routes)}; CPU: Envoy {envoy_ms:.0f} ms, pilot {pilot_ms:.0f} ms")
         times = measure_requests(
             {
                 "1 model": (one, "/kube-public/only/v2"),

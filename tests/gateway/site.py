@@ -174,6 +174,7 @@ class GatewaySite:
     def start_envoy(self) -> None:
         options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "10"]
         options += ["--component-log-level", "misc:error", "--drain-strategy", "immediate"]
+        options += ["--ignore-unknown-dynamic-fields"]
         self.envoy = self._start([str(find_envoy()), "-c", str(self.bootstrap), *options], self.envoy_log, {})
 
     def _start(self, argv: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
