@@ -3,19 +3,34 @@
 Children and pods are followed by `kube.watch`: kopf doesn't tell of what went while its stream was interrupted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import kopf
 
 from forebay.controller.tasks import run_until_one_ends
-from forebay.controller.world import World
+from forebay.controller.world import Wake, World, state_of
 from forebay.kube.holdings import Owner
 from forebay.kube.resources import MODEL_DEPLOYMENT
 from forebay.settings import Settings
 
 
-def build_registry(world: World, *, wake: Callable[[Owner], None]) -> kopf.OperatorRegistry:
+class NoDiffs(kopf.DiffBaseStorage):
+    """Nobody here asks what has changed in an object, which kopf finds out at each event by a copy and a comparison."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:
+        """An object has nothing that counts."""
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Nor had it."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing is written to objects."""
+
+
+def build_registry(world: World, *, wake: Wake) -> kopf.OperatorRegistry:
     """The handlers. None of them changes an object, so kopf puts no finalizer and no annotation on any.
 
     All are coroutines: kopf runs plain functions in threads.
@@ -29,6 +44,7 @@ def build_registry(world: World, *, wake: Callable[[Owner], None]) -> kopf.Opera
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
+        settings.persistence.diffbase_storage = NoDiffs()
         # What is watched is known: so no right to read CRDs and namespaces is needed.
         settings.scanning.disabled = True
         settings.networking.request_timeout = 30
@@ -43,14 +59,12 @@ def build_registry(world: World, *, wake: Callable[[Owner], None]) -> kopf.Opera
             world.drop(owner, uid=body["metadata"]["uid"])
         elif not world.put(body):
             return  # our own write, of which the answer told already
-        wake(owner)
+        wake(owner, state_of(body))
 
     return registry
 
 
-async def follow_deployments(
-    world: World, settings: Settings, *, wake: Callable[[Owner], None], on_start: Callable[[], None]
-) -> None:
+async def follow_deployments(world: World, settings: Settings, *, wake: Wake, on_start: Callable[[], None]) -> None:
     """Run kopf. `on_start` is called once it has taken the process's signals for itself.
 
     Its tasks are run here: `kopf.operator` in the end waits seconds for all tasks of the process, and cancels them.

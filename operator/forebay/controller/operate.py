@@ -42,7 +42,7 @@ async def operate(
 ) -> None:
     """Look after all ModelDeployments until cancelled, or until the lead is lost (LostLeaseError)."""
     wakeups = Wakeups()
-    world = World(wakeups.wake)
+    world = World(wakeups.wake, wakeups.explain)
     metrics.watch_queue(lambda: len(wakeups))
     metrics.leader.set(1)
     async with Client(connection, before_write=fence.check, on_write=metrics.count_write) as client:
@@ -53,7 +53,7 @@ async def operate(
             world=world,
             planner=Planner(settings.site),
             logs=PodLogs(client),
-            applier=Applier(client, world.children),
+            applier=Applier(client, world.children, on_own=world.note_own),
             gateways=gateways,
             service_times=service_times,
             settings=settings,

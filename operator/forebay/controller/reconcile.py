@@ -180,6 +180,7 @@ class Reconciler:
         if written is None:
             return  # deleted meanwhile, which is told soon
         self.world.put(written)
+        self.world.note_own(reference.owner, written)
         for event in tell_events(previous, status):
             await post_event(self.client, reference, event, now=self.clock(), reporter=self.settings.pod_name)
 

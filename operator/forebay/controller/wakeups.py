@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 
 from forebay.controller.tasks import run_until_one_ends
 from forebay.kube.holdings import Owner
@@ -17,8 +17,8 @@ class Wakeups:
         self._ready: asyncio.Queue[Owner] = asyncio.Queue()
         self._queued: set[Owner] = set()
         self._running: set[Owner] = set()
-        # Woken while running: to be looked at once more.
-        self._again: set[Owner] = set()
+        # Woken while running, and by what: to be looked at once more.
+        self._again: dict[Owner, set[Hashable]] = {}
         self._due: dict[Owner, float] = {}
         self._later: list[tuple[float, Owner]] = []
         self._changed = asyncio.Event()
@@ -27,14 +27,21 @@ class Wakeups:
         """How many wait for their turn."""
         return len(self._queued) + len(self._again)
 
-    def wake(self, owner: Owner) -> None:
-        """Look at it as soon as may be."""
+    def wake(self, owner: Owner, cause: Hashable = None) -> None:
+        """Look at it as soon as may be. A `cause` can be explained, as long as it is being looked at."""
         self._due.pop(owner, None)
         if owner in self._running:
-            self._again.add(owner)
+            self._again.setdefault(owner, set()).add(cause)
         elif owner not in self._queued:
             self._queued.add(owner)
             self._ready.put_nowait(owner)
+
+    def explain(self, owner: Owner, cause: Hashable) -> None:
+        """What woke it was its own look's doing, heard of before the look was told: no reason for another."""
+        causes = self._again.get(owner, set())
+        causes.discard(cause)
+        if not causes:
+            self._again.pop(owner, None)
 
     def wake_in(self, owner: Owner, delay_s: float) -> None:
         """Look at it after a while, unless it is woken before. The last word counts."""
@@ -60,8 +67,7 @@ class Wakeups:
                 await work(owner)
             finally:
                 self._running.discard(owner)
-            if owner in self._again:
-                self._again.discard(owner)
+            if self._again.pop(owner, None):
                 self.wake(owner)
 
     async def _tick(self) -> None:

@@ -5,7 +5,7 @@ Every change wakes whom it concerns.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from forebay.controller.registry import Registry
 from forebay.kube.children import Children
@@ -21,15 +21,29 @@ Owned = tuple[Owner, Json]
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 
 
-class World:
-    """The last that was heard of everything. `wake` is called with the ModelDeployment that a change concerns."""
+# The state that an object is in: uid and resourceVersion. No other ever has the same.
+State = tuple[str, str]
 
-    def __init__(self, wake: Callable[[Owner], None]) -> None:
+
+class Wake(Protocol):
+    """Have a ModelDeployment looked at; `cause` is the state of what changed, where an object did."""
+
+    def __call__(self, owner: Owner, cause: State | None = None, /) -> None:
+        """At once."""
+
+
+class World:
+    """The last that was heard of everything. `wake` is called with the ModelDeployment that a change concerns, and
+    `explain` when the change was our own, whose answer may come after the watch has told of it.
+    """
+
+    def __init__(self, wake: Wake, explain: Callable[[Owner, State], None]) -> None:
         self.children = Children()
         self.pods = Pods()
         self.versions = Registry(wake)
         self._deployments: dict[Owner, tuple[int, bytes]] = {}
         self._wake = wake
+        self._explain = explain
 
     def find(self, owner: Owner) -> Json | None:
         """A ModelDeployment as it is now."""
@@ -46,6 +60,10 @@ class World:
         self._deployments[owner] = (version, pack({**body, "metadata": metadata}))
         self.versions.note(owner, body)
         return True
+
+    def note_own(self, owner: Owner, body: Mapping[str, Any]) -> None:
+        """An object of a ModelDeployment, or itself, is as it was written here."""
+        self._explain(owner, state_of(body))
 
     def drop(self, owner: Owner, *, uid: str) -> None:
         """Forget a ModelDeployment that is gone, but not another of its name."""
@@ -70,7 +88,7 @@ class World:
             owner = owner_of(body)
             self._wake_all({held.release(body["metadata"]["namespace"], held.key_of(body), owner=owner)})
             if owner is not None and (held.put(owner, body) if there else held.lose(owner, body)):
-                self._wake(owner)
+                self._wake(owner, state_of(body))
 
         return Follower(on_list, on_change)
 
@@ -78,6 +96,11 @@ class World:
         for owner in owners:
             if owner is not None:
                 self._wake(owner)
+
+
+def state_of(body: Mapping[str, Any]) -> State:
+    """The state that an object is in."""
+    return body["metadata"]["uid"], body["metadata"]["resourceVersion"]
 
 
 def owner_of(body: Mapping[str, Any]) -> Owner | None:

@@ -4,7 +4,7 @@ What isn't there is created: that costs the apiserver half of what applying it d
 else made meanwhile. When it is applied for the first time, its fields are counted as applied: see `_take_over`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
@@ -52,9 +52,11 @@ class OwnerReference:
 class Applier:
     """Writes children."""
 
-    def __init__(self, client: Client, children: Children) -> None:
+    def __init__(self, client: Client, children: Children, *, on_own: Callable[[Owner, Json], None]) -> None:
         self._client = client
         self._children = children
+        # Called with what was written: the watch may have told of it before the answer came.
+        self._on_own = on_own
 
     async def apply(
         self, reference: OwnerReference, manifest: Json, *, at_first: Mapping[str, Any] = MappingProxyType({})
@@ -80,7 +82,7 @@ class Applier:
             if known.created_entry is not None:
                 await self._take_over(reference.owner, key, known)
             answer = await self._write(wanted)
-        self._children.put(reference.owner, answer.body)
+        self._keep(reference.owner, answer)
         made = self._children.of(reference.owner)[key]
         if made.resource_version == answer.body["metadata"]["resourceVersion"]:
             # Should the apiserver write something in a way that isn't recognized, it is not written again for ever.
@@ -102,7 +104,7 @@ class Applier:
             "spec": {"replicas": replicas},
         }
         answer = await self._write(body, manager=SCALER)
-        self._children.put(reference.owner, answer.body)
+        self._keep(reference.owner, answer)
 
     async def prune(self, reference: OwnerReference, keep: Iterable[Id]) -> list[Id]:
         """Delete the children that nobody wants any more; an earlier owner's go with their owner."""
@@ -184,7 +186,11 @@ class Applier:
                 raise ApiError(HTTPStatus.CONFLICT, "Conflict", said) from None
             raise
         self._client.on_write(key.kind, "takeover")
+        self._keep(owner, answer)
+
+    def _keep(self, owner: Owner, answer: Answer) -> None:
         self._children.put(owner, answer.body)
+        self._on_own(owner, answer.body)
 
     async def _write(self, body: Json, *, manager: str = MANAGER) -> Answer:
         params = {"fieldManager": manager, "force": "true", **_STRICTLY}

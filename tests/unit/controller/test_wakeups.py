@@ -38,6 +38,31 @@ async def test_one_at_a_time_and_once_more_when_woken_meanwhile() -> None:
     assert sorted(seen) == [A, A, B]
 
 
+async def test_what_a_look_did_itself_is_no_reason_for_another() -> None:
+    wakeups, seen = Wakeups(), []
+
+    async def work(owner: Owner) -> None:
+        seen.append(owner)
+        if owner == B:
+            raise Stop
+        if seen == [A]:
+            for version in ("1", "2"):
+                wakeups.wake(A, ("uid", version))
+            wakeups.explain(A, ("uid", "1"))
+            assert len(wakeups) == 1, "2 is somebody else's"
+        else:
+            wakeups.wake(A, ("uid", "3"))
+            wakeups.explain(A, ("uid", "3"))
+            wakeups.explain(A, ("uid", "4"))
+            wakeups.wake(B)
+
+    wakeups.wake(A)
+    wakeups.wake_in(B, 5)
+    with pytest.raises(Stop):
+        await asyncio.wait_for(wakeups.run(work, workers=1), timeout=10)
+    assert seen == [A, A, B]
+
+
 async def test_later_unless_woken_or_forgotten() -> None:
     wakeups, seen = Wakeups(), []
 
