@@ -30,14 +30,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def gateway(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway of real Envoy and pilot."""
     folder = tmp_path_factory.mktemp("gateway")
-    with Gateway(
-        cluster,
-        folder,
-        namespace=SYSTEM,
-        name="gateway-0",
-        address=f"127.90.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}",
-    ) as made:
+    with Gateway(cluster, folder, namespace=SYSTEM, name="gateway-0", address=build_gateway_address(0)) as made:
         yield made
+
+
+def build_gateway_address(number: int) -> str:
+    """A loopback address that no other run has."""
+    return f"127.{90 + number}.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
 
 
 @pytest.fixture(scope="session")

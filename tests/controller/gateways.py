@@ -1,12 +1,11 @@
 """A gateway that the operator finds as in a cluster: a pod, at whose address a real pilot answers, beside an Envoy."""
 
-import socket
-import threading
 from pathlib import Path
 from typing import Self
 
 from forebay.kube.resources import POD
 from forebay.local.ports import HOST
+from tests.controller.relay import Relay
 from tests.controller.site import Cluster, Json
 from tests.gateway.site import GatewaySite
 
@@ -16,15 +15,17 @@ _PORT = 9090
 class Gateway:
     """A pod of the gateway. Its address is a loopback one of its own, since the pilot's port is always the same."""
 
-    def __init__(self, cluster: Cluster, folder: Path, *, namespace: str, name: str, address: str) -> None:
-        self.site = GatewaySite(folder, cluster.plane)
+    def __init__(
+        self, cluster: Cluster, folder: Path, *, namespace: str, name: str, address: str, **environment: str
+    ) -> None:
+        self.site = GatewaySite(folder, cluster.plane, **environment)
         self._cluster, self._path = cluster, POD.path(namespace=namespace)
         self.name, self.address = name, address
-        self._listener = socket.create_server((address, _PORT), backlog=64)
+        self._relay = Relay((address, _PORT), lambda: (HOST, self.site.pilot_port))
 
     def __enter__(self) -> Self:
         self.site.__enter__()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._relay.__enter__()
         labels = {"app.kubernetes.io/name": "forebay", "app.kubernetes.io/component": "gateway"}
         container = {"name": "envoy", "image": "envoy"}
         body: Json = {"metadata": {"name": self.name, "labels": labels}, "spec": {"containers": [container]}}
@@ -33,7 +34,7 @@ class Gateway:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.close()
+        self._relay.__exit__()
         self.site.__exit__()
         self._cluster.client.delete(f"{self._path}/{self.name}", params={"gracePeriodSeconds": "0"})
 
@@ -45,35 +46,3 @@ class Gateway:
                   "containerStatuses": containers}  # fmt: skip
         path = f"{self._path}/{self.name}/status"
         self._cluster.write("PATCH", path, {"status": status}, form="application/merge-patch+json")
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._forward, args=(near,), daemon=True).start()
-
-    def _forward(self, near: socket.socket) -> None:
-        try:
-            far = socket.create_connection((HOST, self.site.pilot_port), timeout=5)
-        except OSError:
-            near.close()
-            return
-        threads = [threading.Thread(target=_copy, args=pair, daemon=True) for pair in ((near, far), (far, near))]
-        for each in threads:
-            each.start()
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-    except OSError:
-        pass
-    finally:
-        for each in (source, sink):
-            try:
-                each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue

@@ -349,11 +349,11 @@ class Nodes:
 
 
 class History:
-    """Every version of the Deployments of a namespace, from now on."""
+    """Every version of the objects of a kind in a namespace, from now on."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, kind: str = "Deployment") -> None:
         self.seen: list[tuple[str, Json]] = []
-        path = BY_KIND["Deployment"].path(namespace=namespace)
+        path = BY_KIND[kind].path(namespace=namespace)
         self._client = cluster.plane.client(timeout=60)
         version = self._client.get(path).json()["metadata"]["resourceVersion"]
         query = {"watch": "1", "resourceVersion": version}
@@ -372,6 +372,15 @@ class History:
         """How many instances a Deployment was to have, one after the other."""
         found = [each["spec"]["replicas"] for _, each in list(self.seen) if each["metadata"]["name"] == name]
         return [number for index, number in enumerate(found) if not index or found[index - 1] != number]
+
+    def conditions(self, type_: str) -> list[Json]:
+        """What a condition of the ModelDeployment was, one after the other."""
+        return [
+            each
+            for _, item in list(self.seen)
+            for each in item.get("status", {}).get("conditions", ())
+            if each["type"] == type_
+        ]
 
     def close(self) -> None:
         self._client.close()

@@ -3,10 +3,15 @@
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from forebay.local.ports import HOST
+from tests.controller.conftest import SYSTEM, build_gateway_address
 from tests.controller.gateways import Gateway
+from tests.controller.relay import Relay
 from tests.controller.site import SCALED, TRITON, WITH_TRANSFORMER, Cluster, History, Json, Nodes, Operator, wait_for
 
 pytestmark = pytest.mark.usefixtures("operator")
@@ -64,6 +69,37 @@ def test_old_one_serves_until_the_new_one_does(
     assert cluster.status(namespace)["activeRevision"] == cluster.status(namespace)["targetRevision"]
     warnings = [each["message"] for each in cluster.events(namespace) if each["type"] == "Warning"]
     assert warnings == []
+
+
+def test_it_is_available_while_a_gateway_has_not_heard_of_the_new_one(
+    cluster: Cluster, gateway: Gateway, namespace: str, tmp_path: Path
+) -> None:
+    apiserver = int(cluster.plane.url.rpartition(":")[2])
+    address = build_gateway_address(1)
+    with (
+        Relay((HOST, 0), lambda: (HOST, apiserver)) as relay,
+        Gateway(
+            cluster, tmp_path, namespace=SYSTEM, name="gateway-1", address=address,
+            KUBERNETES_SERVICE_PORT=str(relay.port),
+        ) as other,
+        closing(History(cluster, namespace, "ModelDeployment")) as history,
+    ):  # fmt: skip
+        cluster.create(namespace, TRITON)
+        cluster.wait_reason(namespace, "Ready")
+        (old,) = routed(gateway, namespace)
+        wait_for(lambda: routed(other, namespace) == {old})
+        served = len(history.conditions("Available"))
+        relay.hold()
+        cluster.replace(namespace, OTHER)
+        wait_for(lambda: routed(gateway, namespace) not in (set(), {old}))
+        assert routed(other, namespace) == {old}
+        # Both were asked since.
+        wait_for(lambda: "takes over the new" in cluster.condition(namespace)["message"])
+        assert old in cluster.deployments(namespace)
+        assert cluster.condition(namespace, type_="Available")["status"] == "True"
+        relay.release()
+        cluster.wait_reason(namespace, "Ready")
+        assert {each["status"] for each in history.conditions("Available")[served:]} == {"True"}
 
 
 @pytest.mark.parametrize("when", ["silent", "unready"])

@@ -155,6 +155,18 @@ def test_shares_follow_the_status(site, cluster, digits, address, backends):
     wait_for(lambda: "default/digits-2" not in site.admin("/clusters"))
 
 
+def test_who_serves_goes_on_until_the_next_one_s_instances_are_known(site, cluster, digits, address, backends):
+    generation = cluster.put_deployment("digits", traffic=[("digits-3", "cccc3333", 100)], queue={"timeout": "2s"})
+    wait_for(lambda: site.routes()["default/digits"]["generation"] == generation)
+    assert site.routes()["default/digits"]["workloads"] == {"digits-1": 1}
+    assert site.ask(f"{digits}/v2").headers["x-forebay-revision"] == "aaaa1111"
+    cluster.put_slice("digits-3", ready(address), port=backends["two"])
+    wait_for(lambda: site.routes()["default/digits"]["workloads"] == {"digits-3": 1})
+    assert site.ask(f"{digits}/v2").headers["x-forebay-revision"] == "cccc3333"
+    cluster.put_deployment("digits", traffic=[("digits-1", "aaaa1111", 100)])
+    wait_for(lambda: site.routes()["default/digits"]["workloads"] == {"digits-1": 1})
+
+
 def dump_of(site: GatewaySite, name: str) -> str:
     """Envoy's routes of a deployment's host."""
     dump = json.loads(site.admin("/config_dump?resource=dynamic_route_configs"))

@@ -125,6 +125,53 @@ def test_routes_move_when_the_new_cluster_is_there_and_the_old_one_goes_after():
     ]
 
 
+def test_routes_move_when_the_new_instances_are_known():
+    """EndpointSlices come later than the status that names their workload."""
+    state = build_state(deployment("a", "w1"))
+    state.put_slice(("ns", "w1-x"), members("w1", "10.0.0.1"))
+    state.build()
+    envoy = Envoy(state)
+    envoy.settle()
+    state.put_deployment(deployment("a", "w2", timeout_s=5, generation=2))
+    state.build()
+    assert envoy.settle() == ["Cluster ns/w2", "ClusterLoadAssignment ns/w2", "RouteConfiguration"]
+    assert envoy.report("a") == {"workloads": {"w1": 1}, "generation": 2, "error": ""}
+    state.put_slice(("ns", "w2-x"), members("w2", "10.0.0.2"))
+    state.build()
+    assert envoy.settle() == ["ClusterLoadAssignment ns/w2", "RouteConfiguration", "Cluster -ns/w1"]
+    assert envoy.report("a")["workloads"] == {"w2": 1}
+
+
+def test_routes_move_when_the_old_instances_are_gone():
+    state = build_state(deployment("a", "w1"))
+    state.put_slice(("ns", "w1-x"), members("w1", "10.0.0.1"))
+    state.build()
+    state.put_deployment(deployment("a", "w2"))
+    state.build()
+    envoy = Envoy(state)
+    envoy.settle()
+    assert envoy.report("a")["workloads"] == {"w1": 1}
+    state.drop_slice(("ns", "w1-x"))
+    state.build()
+    assert envoy.settle()[-1] == "Cluster -ns/w1"
+    assert envoy.report("a")["workloads"] == {"w2": 0}
+
+
+def test_routes_that_were_to_move_and_then_not_after_all():
+    state = build_state(deployment("a", "w1"))
+    state.put_slice(("ns", "w1-x"), members("w1", "10.0.0.1"))
+    state.build()
+    envoy = Envoy(state)
+    envoy.settle()
+    for workload in ("w2", "w1"):
+        state.put_deployment(deployment("a", workload))
+        state.build()
+    assert envoy.settle() == []
+    state.drop_deployment("ns/a")
+    state.build()
+    assert "Cluster -ns/w1" in envoy.settle()
+
+
 def test_an_envoy_that_comes_back_is_sent_nothing_that_it_has():
     state = build_state(deployment("a", "w1"), deployment("b", "w2"))
     state.put_slice(("ns", "w1-x"), members("w1", "10.0.0.1"))

@@ -6,8 +6,7 @@ Children and pods are followed by `kube.watch`: kopf doesn't tell of what went w
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import kopf
-
+from forebay.controller.lean_kopf import kopf
 from forebay.controller.tasks import run_until_one_ends
 from forebay.controller.world import Wake, World, state_of
 from forebay.kube.holdings import Owner

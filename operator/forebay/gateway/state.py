@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from google.protobuf.json_format import ParseError
 
@@ -21,7 +21,7 @@ from forebay.gateway.snapshot import (
 )
 from forebay.plan.envoy_access import Access
 from forebay.plan.envoy_counts import LOCAL_CLUSTER
-from forebay.plan.envoy_routes import Entrance
+from forebay.plan.envoy_routes import Entrance, Target
 
 Key = tuple[str, str]
 UNREAD = ApiKeys(problem="the Secret of access.apiKeys was not read yet")
@@ -43,6 +43,8 @@ class State:
         self._users: defaultdict[str, set[str]] = defaultdict(set)
         self._entrances: dict[str, EntranceConfig] = {}
         self._members: dict[str, Members] = {}
+        # Whose targets have no instance that is known yet, while those before them have.
+        self._waiting: set[str] = set()
         self._changed_routes: set[str] = set()
         self._changed_members: set[str] = set()
         self.snapshot = Snapshot(
@@ -119,13 +121,13 @@ class State:
             return False
         for cluster in self._changed_members:
             self._build_members(cluster)
-        rebuilt = [self._build_entrance(route) for route in sorted(self._changed_routes)]
+        rebuilt = [self._build_entrance(route) for route in sorted(self._changed_routes | self._waiting)]
         self._changed_routes, self._changed_members = set(), set()
         self.built = dict(self.deployments)
         old = self.snapshot
         clusters = old.clusters
         if any(rebuilt) or clusters.keys() != self._users.keys():
-            targets = {target.cluster: target for each in self.deployments.values() for target in each.targets}
+            targets = {target.cluster: target for each in self._list_targets() for target in each}
             clusters = {name: pack_cluster(name, target.revision) for name, target in sorted(targets.items())}
         limits = {each.route: each.limit for each in self.deployments.values() if each.limit}
         gateways = self._members[LOCAL_CLUSTER].count if LOCAL_CLUSTER in self._members else 1
@@ -138,6 +140,10 @@ class State:
             routes=build_route_table(self._entrances) if any(rebuilt) else old.routes,
         )
         return True
+
+    def _list_targets(self) -> Iterator[tuple[Target, ...]]:
+        yield from (self._entrances[route].entrance.targets for route in self._waiting)
+        yield from (each.targets for each in self.deployments.values())
 
     def _build_members(self, cluster: str) -> None:
         slices = self._slices.get(cluster, {}).values()
@@ -154,6 +160,7 @@ class State:
         """Whether the deployment's routes are others than before."""
         deployment = self.deployments.get(route)
         self.broken.pop(route, None)
+        self._waiting.discard(route)
         if deployment is None:
             return self._entrances.pop(route, None) is not None
         entrance = self._make_entrance(deployment)
@@ -169,16 +176,32 @@ class State:
         return True
 
     def _make_entrance(self, deployment: Deployment) -> Entrance:
-        counts = [self._members[each.cluster].count for each in deployment.targets if each.cluster in self._members]
+        targets = self._choose_targets(deployment)
+        counts = [self._members[each.cluster].count for each in targets if each.cluster in self._members]
         return Entrance(
             namespace=deployment.namespace,
             deployment=deployment.name,
             timeout_s=deployment.timeout_s,
-            targets=deployment.targets,
+            targets=targets,
             # How many more tries make sense; beyond three it makes no difference.
             instances=min(3, max(counts, default=1)),
             access=self._make_access(deployment),
         )
+
+    def _choose_targets(self, deployment: Deployment) -> tuple[Target, ...]:
+        """Who gets the requests. Kubernetes tells of instances later than of the Deployment that has them: who was to
+        take over before they are known would answer nothing.
+        """
+        known = self._entrances.get(deployment.route)
+        before = known.entrance.targets if known else ()
+        if not deployment.targets or self._is_served(deployment.targets) or not self._is_served(before):
+            return deployment.targets
+        self._waiting.add(deployment.route)
+        return before
+
+    def _is_served(self, targets: tuple[Target, ...]) -> bool:
+        used = [each.cluster for each in targets if each.weight_pct]
+        return bool(used) and all(each in self._members for each in used)
 
     def _make_access(self, deployment: Deployment) -> Access:
         if not deployment.secret:

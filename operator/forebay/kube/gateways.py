@@ -112,6 +112,7 @@ def summarize(owner: Owner, answers: list[Json | None]) -> GatewayState:
         pods=len(answers),
         answered=len(routes),
         routed={name: min(each.get(name, 0) for each in workloads) for name in entries},
+        instances=min((sum(each.values()) for each in workloads), default=0),
         generation=min((route.get("generation", 0) for route in routes), default=0),
         error=next((route["error"] for route in routes if route.get("error")), ""),
     )

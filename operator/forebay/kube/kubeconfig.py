@@ -5,12 +5,15 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.client.rest import RESTClientObject
-from kubernetes.aio.config import ConfigException, load_kube_config
-from kubernetes.aio.config.kube_config import list_kube_config_contexts
-
 from forebay.kube.connection import ACCOUNT, Connection, NoClusterError, find_pod_connection
+from forebay.kube.lean_client import skip_package_imports
+
+skip_package_imports()
+
+from kubernetes.aio.client import Configuration  # noqa: E402
+from kubernetes.aio.client.rest import RESTClientObject  # noqa: E402
+from kubernetes.aio.config import ConfigException, load_kube_config  # noqa: E402
+from kubernetes.aio.config.kube_config import list_kube_config_contexts  # noqa: E402
 
 
 class Login(NamedTuple):

@@ -35,13 +35,15 @@ class GatewayState:
     """What the gateway does for one ModelDeployment.
 
     `pods` are those of the gateway, `answered` those that told what they route. `routed` are the entry workloads that
-    any of them routes to, and the fewest endpoints that one of them knows. `generation` is the oldest spec whose access
-    and timeouts are live. `pending`: that was before the last change, and they are being asked again.
+    any of them routes to, and the fewest endpoints that one of them knows. `instances` are the fewest that one of them
+    may send requests to, of whatever revision. `generation` is the oldest spec whose access and timeouts are live.
+    `pending`: that was before the last change, and they are being asked again.
     """
 
     pods: int = 0
     answered: int = 0
     routed: Mapping[str, int]
+    instances: int = 0
     generation: int = 0
     error: str = ""
     pending: bool = False

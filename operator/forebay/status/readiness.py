@@ -55,17 +55,19 @@ def describe_part(part: Part) -> Trouble | None:
 
 
 def check_traffic(observation: Observation) -> tuple[ConditionStatus, Trouble]:
-    """Whether requests are answered, as a condition's status and its reason: by the revision that has the traffic."""
+    """Whether requests are answered, as a condition's status and its reason: by the revision that has the traffic, or,
+    where a gateway has yet to hear of that, by the one before.
+    """
     active, gateway = observation.decision.active, observation.gateway
     if active is None:
         return "False", Trouble(reason=Reason.STARTING, message="no revision has served yet")
     if not gateway.answered:
         return ("Unknown" if gateway.pods or gateway.pending else "False"), _describe_gateway(observation)
-    if gateway.pending and any(gateway.routed.values()):
-        return "True", Trouble(reason=Reason.READY, message=f"requests are answered; revision {active.name} takes over")
-    if gateway.routed.get(active.entry, 0) < 1:
+    if gateway.instances < 1:
         message = f"no instance of revision {active.name} takes requests"
         return "False", Trouble(reason=Reason.ROUTING, message=message)
+    if gateway.pending or gateway.routed.get(active.entry, 0) < 1:
+        return "True", Trouble(reason=Reason.READY, message=f"requests are answered; revision {active.name} takes over")
     return "True", Trouble(reason=Reason.READY, message=f"revision {active.name} answers requests")
 
 

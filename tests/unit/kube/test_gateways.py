@@ -16,7 +16,15 @@ def test_the_slowest_counts() -> None:
     state = summarize(MD, [answer(3, a=2), answer(2, a=1, b=4)])
     assert (state.pods, state.answered, state.generation) == (2, 2, 2)
     assert state.routed == {"a": 1, "b": 0}
+    assert state.instances == 2
     assert state.is_known
+
+
+def test_one_that_routes_to_the_revision_before_has_instances_too() -> None:
+    state = summarize(MD, [answer(3, new=1), answer(2, old=2)])
+    assert state.routed == {"new": 0, "old": 0}
+    assert state.instances == 1
+    assert summarize(MD, [answer(3, new=0), answer(2, old=2)]).instances == 0
 
 
 def test_one_that_is_silent_leaves_it_unknown() -> None:
@@ -28,6 +36,7 @@ def test_one_that_is_silent_leaves_it_unknown() -> None:
 def test_one_that_has_no_route_yet() -> None:
     state = summarize(MD, [answer(3, a=2), {"routes": {}}])
     assert state.routed == {"a": 0}
+    assert state.instances == 0
     assert state.generation == 0
 
 

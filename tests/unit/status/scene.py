@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -72,13 +72,18 @@ class Scene:
         target = self.target
         own = RevisionState(name=target.name, workloads=tuple(each.name for each in target.workloads))
         active = self.active or (own if self.is_active else None)
-        gateway = GatewayState(pods=2, answered=2, routed={active.entry: 2} if active else {}, generation=3)
+        gateway = {
+            "pods": 2,
+            "answered": 2,
+            "routed": {active.entry: 2} if active else {},
+            "generation": 3,
+        } | self.gateway
         return Observation(
             generation=self.generation,
             serving=self._serving,
             target=target,
             decision=Decision(active=active, keep=frozenset()),
-            gateway=replace(gateway, **self.gateway),
+            gateway=GatewayState(**{"instances": sum(gateway["routed"].values()), **gateway}),
             deployments={each.name: self.build_deployment(each) for each in target.workloads} | self.deployments,
             pods=self.pods,
             troubles=self.troubles,

@@ -122,6 +122,28 @@ def test_available_is_whether_the_active_revision_gets_requests(gateway: dict[st
     assert get_condition(status, "Ready")["message"].startswith(f"{serves}; {scene.target.name} is on its way: ")
 
 
+BETWEEN: dict[str, tuple[dict[str, Any], str, str]] = {
+    "none has heard of it": ({"routed": {"old": 2}}, "True", "takes over"),
+    "one has heard of it": ({"routed": {"old": 0, "TARGET": 0}, "instances": 1}, "True", "takes over"),
+    "asked before": ({"routed": {"TARGET": 2}, "pending": True}, "True", "takes over"),
+    "all have": ({"routed": {"TARGET": 2}}, "True", "answers requests"),
+    "one has nobody to send to": ({"routed": {"old": 0, "TARGET": 0}}, "False", "no instance"),
+    "asked before, and nobody": ({"routed": {"old": 0}, "pending": True}, "False", "no instance"),
+}
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_it_is_available_while_the_gateway_hears_who_serves(name: str) -> None:
+    """Gateways take over one after the other, and until then the revision before answers."""
+    gateway, expected, said = BETWEEN[name]
+    scene = Scene()
+    routed = {each.replace("TARGET", scene.target.entry.name): count for each, count in gateway["routed"].items()}
+    scene.gateway = {**gateway, "routed": routed}
+    status = scene.summarize()
+    assert told(status, "Available")[0] == expected
+    assert said in get_condition(status, "Available")["message"]
+
+
 def test_a_rollout_that_waits_for_a_gpu() -> None:
     scene = Scene(active=OLD, ready={"predictor": 0})
     scene.add_pod("gpu", "digits-1")
