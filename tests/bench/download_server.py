@@ -36,11 +36,21 @@ def serving(folder: Path, amounts: Amounts) -> Iterator[dict[str, str]]:
     data.mkdir()
     environment = {**_KEYS, **build_endpoint(f"http://127.0.0.1:{port}"), "AWS_REGION": "us-east-1"}
     environment |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
-    command = [str(ensure_go_program(SERVER)), "--port", f"127.0.0.1:{port}", "--quiet", "posix", str(data)]
+    command = [
+        str(ensure_go_program(SERVER)),
+        "--port",
+        f"127.0.0.1:{port}",
+        "--quiet",
+        "--keep-alive",
+        "posix",
+        str(data),
+    ]
     keys = {"ROOT_ACCESS_KEY_ID": _KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_ACCESS_KEY": _KEYS["AWS_SECRET_ACCESS_KEY"]}
     with running(command, port, folder, **keys):
         _fill(environment, folder, amounts)
-        yield {**os.environ, **environment}
+        # From bytecode, as in an image, whatever this machine's variables say.
+        bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+        yield {**os.environ, **environment, **bytecode}
 
 
 def _fill(environment: dict[str, str], folder: Path, amounts: Amounts) -> None:

@@ -7,9 +7,7 @@ from pathlib import Path
 from forebay.serving.storage import archive, local, mounted
 from forebay.serving.storage.download import WORKERS, Download
 from forebay.serving.storage.errors import Reason, StorageError, from_os_error
-from forebay.serving.storage.https import HttpsSource
 from forebay.serving.storage.journal import Journal
-from forebay.serving.storage.oci import OciSource
 from forebay.serving.storage.place import Place, drop_strangers, sizes_of
 from forebay.serving.storage.progress import Meter, OnProgress
 from forebay.serving.storage.retry import LIST_TRIES, retried
@@ -75,8 +73,12 @@ def _open(uri: str, *, allow_loopback: bool) -> Source:
 
         return HfSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
     if uri.startswith(_OCI):
+        from forebay.serving.storage.oci import OciSource  # noqa: PLC0415
+
         return OciSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
     if uri.startswith(_HTTPS):
+        from forebay.serving.storage.https import HttpsSource  # noqa: PLC0415
+
         return HttpsSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
     if uri.startswith(mounted.SCHEMES):
         raise StorageError(

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Protocol
 
+from forebay.serving.storage.checksums import Arrived, Sum
 from forebay.serving.storage.errors import Reason, StorageError
 
 
@@ -43,7 +44,10 @@ class Source(Protocol):
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
         """Stream bytes [start, end) of one file. Raises StorageError, transient where another try may help."""
 
-    def check(self, item: Item, path: Path) -> None:
+    def sums(self, item: Item) -> tuple[Sum, ...]:
+        """The checksums that `check` will ask for: they are taken while the file arrives. Raises StorageError."""
+
+    def check(self, item: Item, file: Arrived) -> None:
         """Compare a file that arrived with what the server says of it. Raises StorageError(CorruptDownload)."""
 
     def close(self) -> None:
