@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forebay.serving.storage.arriving import Arriving
+from forebay.serving.storage.checksums import Sum
 from forebay.serving.storage.disk import sync
 from forebay.serving.storage.errors import Reason, StorageError
 from forebay.serving.storage.journal import Journal, Piece
@@ -25,9 +26,15 @@ class Download:
     def __init__(self, source: Source, folder: Path, journal: Journal, meter: Meter) -> None:
         self._source, self._folder, self._journal, self._meter = source, folder, journal, meter
         self._stop = threading.Event()
+        self._also: tuple[Sum, ...] = ()
+        self._sums: dict[str, str] = {}
 
-    def run(self, listing: Listing) -> None:
-        """Fetch what isn't there yet. Raises the first StorageError or OSError, after every worker has stopped."""
+    def run(self, listing: Listing, *, also: tuple[Sum, ...] = ()) -> dict[str, str]:
+        """Fetch what isn't there yet, and answer each file's sum of the kind that is asked for `also`, by its path.
+
+        Raises the first StorageError or OSError, after every worker has stopped.
+        """
+        self._also = also
         for folder in {os.path.dirname(item.path) for item in listing.items}:  # noqa: PTH120  (of many thousands)
             (self._folder / folder).mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="download") as pool:
@@ -41,6 +48,7 @@ class Download:
         if failed:
             raise failed[0]
         sync(self._folder)
+        return self._sums
 
     def _prepare(self, item: Item) -> list[tuple[Item, Arriving, Piece | None]]:
         """Name the pieces that are missing, of a file that has its full size already if it comes in several."""
@@ -52,7 +60,7 @@ class Download:
             with path.open("wb") as file:
                 file.truncate(item.size or 0)
         self._meter.add(count=sum(end - start for start, end in there))
-        arriving = Arriving(path, pieces, there, self._source.sums(item))
+        arriving = Arriving(path, pieces, there, (*self._source.sums(item), *self._also))
         missing: list[Piece | None] = [*arriving.missing]
         return [(item, arriving, piece) for piece in missing or [None]]
 
@@ -72,6 +80,8 @@ class Download:
             if error.reason is Reason.CORRUPT_DOWNLOAD:
                 self._journal.forget(item)
             raise
+        for sum_ in self._also:
+            self._sums[item.path] = arriving.arrived().read_sum(sum_).hex()
         self._meter.add(files=1)
 
     def _fetch(self, item: Item, piece: Piece, arriving: Arriving, file: int) -> None:

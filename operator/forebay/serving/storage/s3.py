@@ -89,8 +89,8 @@ class S3Source:
                 return
         raise StorageError(
             Reason.CORRUPT_DOWNLOAD,
-            f"{self._name(item.key)}: the bytes that arrived don't match the object's checksum or ETag: run this again ("
-            "the file is fetched anew); if it stays, the object is damaged: upload it again",
+            f"{self._name(item.key)}: the bytes that arrived don't match the object's checksum or ETag: run this again "
+            "(the file is fetched anew); if it stays, the object is damaged: upload it again",
         )
 
     def close(self) -> None:
