@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from forebay.serving.storage.journal import Journal, Piece
 from forebay.serving.storage.progress import Meter
 from forebay.serving.storage.retry import READ_TRIES, pause_s
 from forebay.serving.storage.source import Item, Listing, Source
+from forebay.serving.storage.workers import run_workers
 
 WORKERS = 8
 PIECE_BYTES = 8 * 1024 * 1024
@@ -37,16 +37,9 @@ class Download:
         self._also = also
         for folder in {os.path.dirname(item.path) for item in listing.items}:  # noqa: PTH120  (of many thousands)
             (self._folder / folder).mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="download") as pool:
-            futures = [pool.submit(self._work, *work) for item in listing.items for work in self._prepare(item)]
-            try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                self._stop.set()
-                pool.shutdown(cancel_futures=True)
-        failed = [error for future in done if (error := future.exception()) is not None]
-        if failed:
-            raise failed[0]
+        # What is next is only made up when somebody is free for it: a listing may be long.
+        work = (work for item in listing.items for work in self._prepare(item))
+        run_workers(WORKERS, work, lambda each: self._work(*each), progress=self._meter.moved, stop=self._stop)
         sync(self._folder)
         return self._sums
 

@@ -11,10 +11,11 @@ from forebay.serving.storage.content import build_digest, list_files, read_diges
 from forebay.serving.storage.download import Download
 from forebay.serving.storage.errors import Reason, StorageError, from_os_error, redact
 from forebay.serving.storage.journal import Journal
+from forebay.serving.storage.paths import check_paths
 from forebay.serving.storage.place import Place, drop_strangers, sizes_of
 from forebay.serving.storage.progress import Meter, OnProgress
 from forebay.serving.storage.retry import LIST_TRIES, retried
-from forebay.serving.storage.source import Listing, Source, check_paths
+from forebay.serving.storage.source import Listing, Source
 from forebay.serving.storage.sources import open_source
 
 _FILE = "file:"

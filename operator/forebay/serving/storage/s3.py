@@ -12,11 +12,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from forebay.serving.storage.checksums import Arrived, Sum
 from forebay.serving.storage.errors import Reason, StorageError, redact
-from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under
+from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under, too_many
 from forebay.serving.storage.s3_checksums import Checks
 from forebay.serving.storage.s3_errors import from_boto_error, from_client_error
 from forebay.serving.storage.s3_get import CONNECT_TIMEOUT_S, READ_BYTES, READ_TIMEOUT_S, LeanGet, read_body
+from forebay.serving.storage.s3_transport import build_transport
 from forebay.serving.storage.source import Item, Listing
+
+# A page has a thousand keys, or fewer: those of a server that never comes to an end may have none.
+MOST_PAGES = 1000
 
 
 class S3Source:
@@ -36,6 +40,8 @@ class S3Source:
             session._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
             self._signed = session.get_credentials() is not None
             self._client: Any = session.client("s3", config=self._config(connections))
+            self._transport = build_transport(session, self._client)
+            self._client.meta.events.register("before-send.s3", self._transport.send)
         self._endpoint = redact(self._client.meta.endpoint_url)
         with self._translated():
             self._lean = LeanGet(session, self._client, bucket, connections=connections)
@@ -67,6 +73,7 @@ class S3Source:
         ranged = {} if span == (0, item.size) else {"Range": f"bytes={start}-{(end or 0) - 1}"}
         with self._translated(item.key):
             if (answer := self._lean.get(item.key, {"If-Match": f'"{item.etag}"', **ranged})) is not None:
+                self._require_version(item, answer.headers.get("etag"))
                 if not ranged:
                     self._checks.remember(item, answer.headers)
                 yield from read_body(answer, expected_bytes=(span[1] or 0) - start)
@@ -74,8 +81,17 @@ class S3Source:
             # boto3 tries again, follows the bucket to its region, and reads the error.
             extra = {"Range": ranged["Range"]} if ranged else {}
             slow = self._client.get_object(Bucket=self._bucket, Key=item.key, IfMatch=f'"{item.etag}"', **extra)
+            self._require_version(item, slow.get("ETag"))
             with closing(slow["Body"]) as body:
                 yield from body.iter_chunks(READ_BYTES)
+
+    def _require_version(self, item: Item, etag: str | None) -> None:
+        """As not every server looks at If-Match."""
+        if etag is not None and etag.strip('"') != item.etag:
+            raise StorageError(
+                Reason.CORRUPT_DOWNLOAD,
+                f"{self._name(item.key)}: the object was replaced during the download: run this again",
+            )
 
     def sums(self, item: Item) -> tuple[Sum, ...]:
         """The checksum that was uploaded with the object, or else the MD5 that its ETag is made of."""
@@ -97,10 +113,14 @@ class S3Source:
         """Let the connections go."""
         self._client.close()
         self._lean.close()
+        self._transport.close()
 
     def _objects(self, prefix: str) -> Iterator[Entry]:
         with self._translated(self._prefix):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            for number, page in enumerate(pages):
+                if number == MOST_PAGES:
+                    raise too_many(self._name(prefix))
                 for entry in page.get("Contents", []):
                     self._checks.note(entry)
                     yield Entry(entry["Key"], int(entry["Size"]), str(entry["ETag"]).strip('"'))

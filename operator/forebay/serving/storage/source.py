@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Protocol
 
 from forebay.serving.storage.checksums import Arrived, Sum
-from forebay.serving.storage.errors import Reason, StorageError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One file of the source. `size` is in bytes, None when the server doesn't say; `packed` ones are unpacked."""
 
@@ -52,19 +50,3 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let the connections go."""
-
-
-def check_paths(listing: Listing, where: str) -> None:
-    """Refuse names that are no relative file paths, or that are a file and a folder at once: BadLayout."""
-    files = {item.path for item in listing.items}
-    for path in (*files, *listing.folders):
-        if path.startswith("/") or "\\" in path or "\0" in path or {"..", ".", ""} & set(path.split("/")):
-            raise StorageError(
-                Reason.BAD_LAYOUT, f"{where} holds {path!r}, which can't be a file's path: rename or delete it"
-            )
-        clash = next((str(parent) for parent in PurePosixPath(path).parents if str(parent) in files), None)
-        if clash is not None:
-            raise StorageError(
-                Reason.BAD_LAYOUT,
-                f"{where} holds both {clash!r} and {path!r}: one name can't be a file and a folder; delete one of them",
-            )
