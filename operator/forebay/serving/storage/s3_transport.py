@@ -16,13 +16,13 @@ _READ_BYTES = 64 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-class EndlessAnswerError(BotoCoreError):  # type: ignore[misc]  (has no types)
+class EndlessAnswerError(BotoCoreError):  # type: ignore[misc]
     """An answer that is longer than any listing."""
 
     fmt = "an answer has no end"
 
 
-class RedirectedError(BotoCoreError):  # type: ignore[misc]  (has no types)
+class RedirectedError(BotoCoreError):  # type: ignore[misc]
     """A server that isn't S3 itself, such as a proxy that wants https."""
 
     fmt = "sent on to {to}"
