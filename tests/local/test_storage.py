@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,15 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
+from forebay.serving.storage.download import PIECE_BYTES, WORKERS
+from tests.local.relay import relaying
+
 MIB = 1024 * 1024
 BIG = random.Random(7).randbytes(MIB) * 200
-# What eight workers had under way when they were killed is fetched again: at most eight pieces of 8 MiB.
-MOST_AGAIN = 64 * MIB
+# What eight workers had under way when they were killed is fetched again: at most a piece of each.
+MOST_AGAIN = WORKERS * PIECE_BYTES
+# Where a relay holds a download, so that it is in the middle however quick the machine is.
+HELD_BYTES = 120 * MIB
 IDENTITIES = {
     "identities": [
         {
@@ -187,23 +192,34 @@ def test_a_big_file_in_parts(s3: str, tmp_path: Path) -> None:
     assert (tmp_path / "m/1/model.bin").read_bytes() == BIG[: 50 * MIB]
 
 
+def pieces_of(journal: Path) -> int:
+    """How many pieces have arrived, by the journal of a download that goes on."""
+    return journal.read_text().count('"piece"') if journal.exists() else 0
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
 def test_killed_in_the_middle_and_taken_up_again(s3: str, tmp_path: Path) -> None:
-    process = start(s3, "s3://models/big", tmp_path / "m")
-    assert process.stdout
-    before = 0
-    for line in process.stdout:
-        before = json.loads(line)["bytes"]
-        if before >= len(BIG) * 0.4:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.wait()
-    process.stdout.close()
-    assert before < len(BIG), "killed too late"
+    # What went through the relay is whole pieces, and at most one begun by each worker.
+    journal, certain = tmp_path / "m.partial/journal", (HELD_BYTES - MOST_AGAIN) // PIECE_BYTES - 1
+    with relaying(s3, limit_bytes=HELD_BYTES) as relay:
+        process = start(relay.address, "s3://models/big", tmp_path / "m")
+        wait_until(lambda: pieces_of(journal) >= certain)
+        process.kill()
+        process.communicate()
     assert not (tmp_path / "m").exists(), "nothing half is ever seen"
-    status, events = run(s3, "s3://models/big", tmp_path / "m")
+    before = pieces_of(journal) * PIECE_BYTES
+    with relaying(s3) as relay:
+        status, events = run(relay.address, "s3://models/big", tmp_path / "m")
+        fetched = relay.sent_bytes
     assert status == 0
-    assert events[0]["bytes"] >= before - MOST_AGAIN
-    assert events[0]["bytes"] > 0
+    assert events[0]["bytes"] >= before
+    assert fetched < len(BIG) - before + MIB, "what had arrived is not fetched again"
     assert (tmp_path / "m/1/model.bin").read_bytes() == BIG
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "m.lock"]
 
@@ -265,9 +281,10 @@ def test_a_disk_that_is_too_small_is_known_before_the_download(s3: str, small_di
 
 
 def test_terminated(s3: str, tmp_path: Path) -> None:
-    process = start(s3, "s3://models/big", tmp_path / "m")
-    assert process.stdout
-    process.stdout.readline()
-    process.terminate()
-    assert process.wait(timeout=5) == 128 + signal.SIGTERM
-    process.stdout.close()
+    with relaying(s3, limit_bytes=HELD_BYTES) as relay:
+        process = start(relay.address, "s3://models/big", tmp_path / "m")
+        assert process.stdout
+        assert process.stdout.readline(), "it has begun, and can't come to its end"
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM

@@ -12,6 +12,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from forebay.serving.storage import Reason, StorageError, fetch, fetch_model, gs
+from forebay.serving.storage.checksums import Arrived
 from tests.local.storage_servers import FAKE_GCS, ensure_go_program, free_port, running
 from tests.unit.serving.storage.conftest import Web, plain_web, send  # noqa: F401  (fixtures)
 
@@ -68,10 +69,10 @@ def test_pieces_are_ranges_of_the_version_that_was_listed(tmp_path: Path) -> Non
     (item,) = source.find().items
     assert b"".join(source.read(item, 100, 200)) == BIG[100:200]
     (tmp_path / "f").write_bytes(BIG)
-    source.check(item, tmp_path / "f")
+    source.check(item, Arrived(tmp_path / "f"))
     (tmp_path / "f").write_bytes(BIG[:-1] + b"?")
     with pytest.raises(StorageError, match="don't match the object's CRC32C"):
-        source.check(item, tmp_path / "f")
+        source.check(item, Arrived(tmp_path / "f"))
     source.close()
 
 

@@ -18,6 +18,7 @@ import trustme
 
 from forebay.serving import storage
 from forebay.serving.storage import Reason, StorageError
+from forebay.serving.storage.checksums import Arrived
 from forebay.serving.storage.oci import OciSource
 from tests.local.storage_servers import REGISTRY, ensure_go_program, free_port, running
 from tests.unit.serving.storage.conftest import Web, authority, send, web  # noqa: F401  (fixtures)
@@ -154,7 +155,7 @@ def test_files_arrive_and_are_not_fetched_again(address: str, pushed: Pushed, tm
     assert b"".join(source.read(item, 100, 200)) == BIG[100:200]
     (tmp_path / "wrong").write_bytes(b"wrong")
     with pytest.raises(StorageError, match="digest"):
-        source.check(item, tmp_path / "wrong")
+        source.check(item, Arrived(tmp_path / "wrong"))
     source.close()
 
 

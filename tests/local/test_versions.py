@@ -5,7 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.local.serving_session import serving
+from forebay.cluster.registry.content import compute_digest, read_files
+from tests.local.serving_session import forebay, serving
 
 MANIFEST = """\
 apiVersion: forebay.dev/v1alpha1
@@ -51,3 +52,16 @@ def test_what_an_alias_names_is_served(tmp_path: Path, place: str) -> None:
         body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [5]}]}
         answer = httpx.post(f"{session.url}/v2/models/scaler/infer", json=body, trust_env=False, timeout=30)
         assert answer.json()["outputs"][0]["data"] == [15.0]
+
+
+def test_another_content_than_the_version_says_is_not_served(tmp_path: Path) -> None:
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3/factor.txt").write_text("3")
+    digest = compute_digest(read_files(tmp_path / "3"))
+    (tmp_path / "3/factor.txt").write_text("4")
+    version = VERSIONS.partition("---\n")[2].replace("spec: {", f'spec: {{digest: "{digest}", ')
+    (tmp_path / "m.yaml").write_text(f"{MANIFEST}---\n{version}")
+    told = forebay("serve", str(tmp_path / "m.yaml"), state=tmp_path / "state")
+    assert told.returncode == 1
+    for part in ("DigestMismatch", f"expected {digest}, found sha256:", "factor.txt", "forebay push"):
+        assert part in told.stdout + told.stderr

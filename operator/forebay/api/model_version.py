@@ -101,7 +101,8 @@ class ModelVersionSpec(Model):
         max_length=71,
         pattern=DIGEST,
         description="Digest of the content: sha256 of the lines `SHA256  PATH` of all files, sorted by path. `forebay "
-        "push` computes it. Once written it can't be changed.",
+        "push` computes it, and pods that find another content don't start (DigestMismatch). Once written it can't be "
+        "changed.",
     )
     format: Literal["triton", ModelFormat] | None = Field(
         default=None,

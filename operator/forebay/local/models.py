@@ -28,6 +28,7 @@ async def fetch_model(workload: Workload, display: Display) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "forebay.serving.storage", "--uri", workload.model.uri]
     argv += ["--to", str(folder), "--layout", layout, "--name", workload.served_model, "--allow-loopback"]
+    argv += ["--digest", workload.model.digest] if workload.model.digest else []
     argv += _build_format_args(workload, folder)
     # A session of its own: Ctrl-C reaches forebay alone, which then ends it.
     process = await asyncio.create_subprocess_exec(

@@ -165,6 +165,7 @@ def _build_download(workload: Workload, site: Site) -> Json:
             f"--layout={layout}",
             f"--name={workload.served_model}",
             *([f"--mounted-at={names.MODEL_SOURCE}"] if is_mounted(uri) else []),
+            *([f"--digest={workload.model.digest}"] if workload.model.digest else []),
             *_build_format_args(workload.model),
         ],
         **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),

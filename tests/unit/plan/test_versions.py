@@ -113,3 +113,4 @@ def test_other_content_is_another_revision() -> None:
     assert revisions[0].name != revisions[1].name
     template = revisions[0].workloads[0].template
     assert template["metadata"]["annotations"] == {DIGEST_ANNOTATION: "sha256:a"}
+    assert "--digest=sha256:a" in template["spec"]["initContainers"][0]["args"], "and no other content is accepted"

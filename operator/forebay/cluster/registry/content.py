@@ -1,13 +1,13 @@
 """What a version's files are: their paths, and the digest of it all."""
 
 import hashlib
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from forebay.errors import UserError
+from forebay.serving.storage.content import build_digest, list_files
 
 _WORKERS = 4
 
@@ -23,12 +23,9 @@ class File(NamedTuple):
 
 def read_files(source: Path) -> list[File]:
     """The file, or all files below the folder but hidden ones, sorted by name. UserError where there are none."""
-    if source.is_file():
-        found = {source.name: source}
-    elif source.is_dir():
-        found = {path.relative_to(source).as_posix(): path for path in _walk(source)}
-    else:
+    if not source.exists():
         raise UserError(f"there is no file or folder {source}")
+    found = list_files(source)
     if not found:
         raise UserError(f"{source} holds no files: push the folder of the model, or a Triton repository")
     with ThreadPoolExecutor(_WORKERS) as pool:
@@ -41,15 +38,8 @@ def read_files(source: Path) -> list[File]:
 
 
 def compute_digest(files: Iterable[File]) -> str:
-    """The digest of the content: what `sha256sum PATHS | sha256sum` says of the paths in the order of their bytes."""
-    lines = [f"{each.sha256}  {each.name}\n" for each in sorted(files, key=lambda each: each.name.encode())]
-    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
-
-
-def _walk(folder: Path) -> Iterable[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [each for each in folders if not each.startswith(".")]
-        yield from (path for each in names if not each.startswith(".") and (path := Path(parent, each)).is_file())
+    """The digest of the content: who serves it takes it anew."""
+    return build_digest({each.name: each.sha256 for each in files})
 
 
 def _hash(path: Path) -> str:

@@ -4,7 +4,6 @@ import base64
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from azure.core import MatchConditions
@@ -12,7 +11,7 @@ from azure.core.exceptions import AzureError
 
 from forebay.serving.storage.az_account import open_account
 from forebay.serving.storage.az_errors import translate
-from forebay.serving.storage.checksums import read_md5
+from forebay.serving.storage.checksums import MD5, Arrived, Sum, write_base64
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under
 from forebay.serving.storage.source import Item, Listing
@@ -55,10 +54,14 @@ class AzSource:
             )
             yield from answer.chunks()
 
-    def check(self, item: Item, path: Path) -> None:
+    def sums(self, item: Item) -> tuple[Sum, ...]:
+        """The MD5, where the blob's uploader gave one."""
+        return (MD5,) if item.etag.partition(" ")[2] else ()
+
+    def check(self, item: Item, file: Arrived) -> None:
         """Compare the file with the blob's MD5, where its uploader gave one. Raises StorageError(CorruptDownload)."""
         wanted = item.etag.partition(" ")[2]
-        if path.stat().st_size == item.size and wanted in ("", read_md5(path)):
+        if file.size == item.size and wanted in ("", write_base64(file.read_sum(MD5))):
             return
         raise StorageError(
             Reason.CORRUPT_DOWNLOAD,

@@ -3,15 +3,18 @@
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
+from forebay.serving.storage.arriving import Arriving
+from forebay.serving.storage.checksums import Sum
+from forebay.serving.storage.disk import sync
 from forebay.serving.storage.errors import Reason, StorageError
 from forebay.serving.storage.journal import Journal, Piece
 from forebay.serving.storage.progress import Meter
 from forebay.serving.storage.retry import READ_TRIES, pause_s
 from forebay.serving.storage.source import Item, Listing, Source
+from forebay.serving.storage.workers import run_workers
 
 WORKERS = 8
 PIECE_BYTES = 8 * 1024 * 1024
@@ -22,89 +25,100 @@ class Download:
 
     def __init__(self, source: Source, folder: Path, journal: Journal, meter: Meter) -> None:
         self._source, self._folder, self._journal, self._meter = source, folder, journal, meter
-        self._missing: dict[str, int] = {}
         self._stop = threading.Event()
-        self._lock = threading.Lock()
+        self._also: tuple[Sum, ...] = ()
+        self._sums: dict[str, str] = {}
 
-    def run(self, listing: Listing) -> None:
-        """Fetch what isn't there yet. Raises the first StorageError or OSError, after every worker has stopped."""
-        work: list[tuple[Item, Piece | None]] = []
-        for item in listing.items:
-            pieces = self._prepare(item)
-            self._missing[item.path] = len(pieces)
-            work += [(item, piece) for piece in pieces] or [(item, None)]
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="download") as pool:
-            futures = [pool.submit(self._work, item, piece) for item, piece in work]
-            try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                self._stop.set()
-                pool.shutdown(cancel_futures=True)
-        failed = [error for future in done if (error := future.exception()) is not None]
-        if failed:
-            raise failed[0]
+    def run(self, listing: Listing, *, also: tuple[Sum, ...] = ()) -> dict[str, str]:
+        """Fetch what isn't there yet, and answer each file's sum of the kind that is asked for `also`, by its path.
 
-    def _prepare(self, item: Item) -> list[Piece]:
-        """Make the file at its full size, and name the pieces that are missing."""
-        path = self._folder / item.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        there = self._journal.pieces(item) & set(split(item)) if path.is_file() else set()
-        with path.open("r+b" if there else "wb") as file:
-            file.truncate(item.size or 0)
+        Raises the first StorageError or OSError, after every worker has stopped.
+        """
+        self._also = also
+        for folder in {os.path.dirname(item.path) for item in listing.items}:  # noqa: PTH120  (of many thousands)
+            (self._folder / folder).mkdir(parents=True, exist_ok=True)
+        # What is next is only made up when somebody is free for it: a listing may be long.
+        work = (work for item in listing.items for work in self._prepare(item))
+        run_workers(WORKERS, work, lambda each: self._work(*each), progress=self._meter.moved, stop=self._stop)
+        sync(self._folder)
+        return self._sums
+
+    def _prepare(self, item: Item) -> list[tuple[Item, Arriving, Piece | None]]:
+        """Name the pieces that are missing, of a file that has its full size already if it comes in several."""
+        pieces, path = split(item), self._folder / item.path
+        there = self._journal.pieces(item).intersection(pieces)
+        if there and not path.is_file():
+            there = set()
+        if len(pieces) > 1 and not there:
+            with path.open("wb") as file:
+                file.truncate(item.size or 0)
         self._meter.add(count=sum(end - start for start, end in there))
-        return [piece for piece in split(item) if piece not in there]
+        arriving = Arriving(path, pieces, there, (*self._source.sums(item), *self._also))
+        missing: list[Piece | None] = [*arriving.missing]
+        return [(item, arriving, piece) for piece in missing or [None]]
 
-    def _work(self, item: Item, piece: Piece | None) -> None:
+    def _work(self, item: Item, arriving: Arriving, piece: Piece | None) -> None:
         if self._stop.is_set():
             return
-        if piece is not None:
-            with _open_for_writing(self._folder / item.path) as file:
-                self._fetch(item, piece, file)
-            if self._stop.is_set():
-                return
-            with self._lock:
-                self._missing[item.path] -= 1
-                if self._missing[item.path]:
-                    return
-        self._finish(item)
+        with _open_for_writing(arriving.path) as file:
+            if piece is None:
+                os.ftruncate(file, item.size or 0)
+            else:
+                self._fetch(item, piece, arriving, file)
+        if self._stop.is_set() or not arriving.add(piece):
+            return
+        try:
+            self._source.check(item, arriving.arrived())
+        except StorageError as error:
+            if error.reason is Reason.CORRUPT_DOWNLOAD:
+                self._journal.forget(item)
+            raise
+        for sum_ in self._also:
+            self._sums[item.path] = arriving.arrived().read_sum(sum_).hex()
+        self._meter.add(files=1)
 
-    def _fetch(self, item: Item, piece: Piece, file: int) -> None:
+    def _fetch(self, item: Item, piece: Piece, arriving: Arriving, file: int) -> None:
         """Bring one piece. A try that breaks off is taken up where it stopped, if the server can."""
         start, end = piece
         at = start
         for attempt in range(READ_TRIES):
             try:
-                for data in self._source.read(item, at, end if item.size is not None else None):
+                for data in self._read(item, at, end):
                     os.pwrite(file, data, at)
+                    if arriving.is_whole:
+                        arriving.update(data)
                     at += len(data)
                     self._meter.add(count=len(data))
                     if self._stop.is_set():
                         return
-                if item.size is not None and at != end:
-                    raise ended_early(item, at, end)
             except StorageError as error:
                 if not error.transient or attempt == READ_TRIES - 1:
                     raise
                 if not item.ranged:
                     self._meter.add(count=start - at)
+                    arriving.restart()
                     at = start
                 self._stop.wait(pause_s(attempt))
             else:
-                os.ftruncate(file, at) if item.size is None else self._journal.add(item, piece)
+                if arriving.is_whole:
+                    # An earlier run may have left a longer file of this name.
+                    os.ftruncate(file, at)
+                self._journal.add(item, piece)
                 return
 
-    def _finish(self, item: Item) -> None:
-        """Check what lies on disk, which also catches pieces that a crashed machine never wrote."""
-        path = self._folder / item.path
-        try:
-            self._source.check(item, path)
-        except StorageError as error:
-            if error.reason is Reason.CORRUPT_DOWNLOAD:
-                self._journal.forget(item)
-            raise
-        with _open_for_writing(path) as file:
-            os.fsync(file)
-        self._meter.add(files=1)
+    def _read(self, item: Item, start: int, end: int) -> Iterator[bytes]:
+        """Stream bytes [start, end), no fewer and no more. Raises StorageError."""
+        if item.size is None:
+            yield from self._source.read(item, start, None)
+            return
+        at = start
+        for data in self._source.read(item, start, end):
+            if at + len(data) > end:
+                raise too_long(item)
+            yield data
+            at += len(data)
+        if at != end:
+            raise ended_early(item, at, end)
 
 
 def split(item: Item) -> list[Piece]:
@@ -124,9 +138,18 @@ def ended_early(item: Item, got: int, expected: int) -> StorageError:
     )
 
 
+def too_long(item: Item) -> StorageError:
+    """Say that the server goes on after the end."""
+    return StorageError(
+        Reason.CORRUPT_DOWNLOAD,
+        f"{item.path} has {item.size} bytes by the server's own listing, and it sends more: run this again; if it "
+        "stays, upload the file again",
+    )
+
+
 @contextmanager
 def _open_for_writing(path: Path) -> Iterator[int]:
-    file = os.open(path, os.O_WRONLY)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     try:
         yield file
     finally:

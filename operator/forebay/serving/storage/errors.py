@@ -19,6 +19,7 @@ class Reason(StrEnum):
     WRONG_REGION = "WrongRegion"
     ENDPOINT_UNREACHABLE = "EndpointUnreachable"
     CORRUPT_DOWNLOAD = "CorruptDownload"
+    DIGEST_MISMATCH = "DigestMismatch"
     DISK_FULL = "DiskFull"
     NOT_WRITABLE = "NotWritable"
     UNSAFE_ARCHIVE = "UnsafeArchive"

@@ -1,22 +1,24 @@
 """Brings a model's files to a folder of this machine."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from forebay.serving.storage import archive, local, mounted
-from forebay.serving.storage.download import WORKERS, Download
-from forebay.serving.storage.errors import Reason, StorageError, from_os_error
-from forebay.serving.storage.https import HttpsSource
+from forebay.serving.storage import archive, local
+from forebay.serving.storage.checksums import SHA256
+from forebay.serving.storage.content import build_digest, list_files, read_digest, require_digest
+from forebay.serving.storage.download import Download
+from forebay.serving.storage.errors import Reason, StorageError, from_os_error, redact
 from forebay.serving.storage.journal import Journal
-from forebay.serving.storage.oci import OciSource
+from forebay.serving.storage.paths import check_paths
 from forebay.serving.storage.place import Place, drop_strangers, sizes_of
 from forebay.serving.storage.progress import Meter, OnProgress
 from forebay.serving.storage.retry import LIST_TRIES, retried
-from forebay.serving.storage.source import Listing, Source, check_paths
+from forebay.serving.storage.source import Listing, Source
+from forebay.serving.storage.sources import open_source
 
-# Addresses may carry a fragment or a signature, so they are matched by their beginning alone.
-_HTTPS, _S3, _GS, _AZ, _HF, _OCI, _FILE = "https://", "s3://", "gs://", "az://", "hf://", "oci://", "file:"
+_FILE = "file:"
 
 
 @dataclass(frozen=True)
@@ -40,67 +42,59 @@ def fetch(uri: str, dest: Path, on_progress: OnProgress | None = None, *, allow_
 
 
 def fetch_model(
-    uri: str, dest: Path, on_progress: OnProgress | None = None, *, allow_loopback: bool = False
+    uri: str, dest: Path, on_progress: OnProgress | None = None, *, allow_loopback: bool = False, digest: str = ""
 ) -> Fetched:
-    """As `fetch`, and says what it did."""
+    """As `fetch`, and says what it did. With a `digest` no other content is accepted (DigestMismatch)."""
     if uri.startswith(_FILE):
-        return Fetched(local.find(uri), 0, cached=True)
+        return in_place(uri, local.find(uri), digest)
     place = Place(dest.absolute())
-    source = _open(uri, allow_loopback=allow_loopback)
+    source = open_source(uri, allow_loopback=allow_loopback)
     try:
         with place.locked():
             # With or without a slash at the end it is the same prefix.
-            return _bring(uri.rstrip("/"), source, place, on_progress)
+            return _bring(_Wanted(uri.rstrip("/"), digest), source, place, on_progress)
     except OSError as error:
         raise from_os_error(error, place.dest.parent) from error
     finally:
         source.close()
 
 
-def _open(uri: str, *, allow_loopback: bool) -> Source:
-    if uri.startswith(_S3):
-        from forebay.serving.storage.s3 import S3Source  # noqa: PLC0415  (boto3 takes half a second)
+@dataclass(frozen=True)
+class _Wanted:
+    """An address, and the digest that its content must have: empty where nobody says."""
 
-        return S3Source(uri, connections=WORKERS)
-    if uri.startswith(_GS):
-        from forebay.serving.storage.gs import GsSource  # noqa: PLC0415  (as slow)
+    uri: str
+    digest: str
 
-        return GsSource(uri, connections=WORKERS)
-    if uri.startswith(_AZ):
-        from forebay.serving.storage.az import AzSource  # noqa: PLC0415  (as slow)
-
-        return AzSource(uri)
-    if uri.startswith(_HF):
-        from forebay.serving.storage.hf import HfSource  # noqa: PLC0415  (as slow)
-
-        return HfSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
-    if uri.startswith(_OCI):
-        return OciSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
-    if uri.startswith(_HTTPS):
-        return HttpsSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
-    if uri.startswith(mounted.SCHEMES):
-        raise StorageError(
-            Reason.UNSUPPORTED_URI, f"{uri} is a volume that a pod mounts: mount it, and say where by --mounted-at"
-        )
-    scheme = uri.partition(":")[0]
-    raise StorageError(
-        Reason.UNSUPPORTED_URI,
-        f"{scheme}: is no scheme that is understood: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, "
-        "az://ACCOUNT/CONTAINER/PREFIX, hf://ORG/MODEL, oci://REGISTRY/REPOSITORY:TAG, https://HOST/FILE or file:/PATH",
-    )
+    def require(self, found: str, names: Mapping[str, object]) -> None:
+        require_digest(found, self.digest, where=redact(self.uri), names=names)
 
 
-def _bring(uri: str, source: Source, place: Place, on_progress: OnProgress | None) -> Fetched:
+def in_place(uri: str, path: Path, digest: str) -> Fetched:
+    """A model that is used where it lies. With a digest all of it is read, each time."""
+    if digest:
+        require_digest(read_digest(path), digest, where=redact(uri), names=list_files(path))
+    return Fetched(path, 0, cached=True)
+
+
+def _bring(wanted: _Wanted, source: Source, place: Place, on_progress: OnProgress | None) -> Fetched:
     listing = retried(source.find, tries=LIST_TRIES)
-    if place.is_current(uri, listing):
+    if place.is_current(wanted.uri, listing):
+        if wanted.digest:
+            wanted.require(place.read_digest(), list_files(place.dest))
         return Fetched(place.dest, sum(sizes_of(place.dest).values()), cached=True)
     check_paths(listing, "the source")
     packed = any(item.packed for item in listing.items)
     folder = place.packed if packed else place.tree
-    _download(source, listing, folder, place, on_progress)
+    sums = _download(source, listing, folder, _Reporting(place, on_progress, with_digest=bool(wanted.digest)))
     if packed:
         _unpack(listing, folder, place.tree)
-    return Fetched(place.dest, place.switch(uri, listing), cached=False)
+    found = ""
+    if wanted.digest:
+        # Of an archive it is the content that counts.
+        found = read_digest(place.tree) if packed else build_digest(sums)
+        wanted.require(found, sums)
+    return Fetched(place.dest, place.switch(wanted.uri, listing, digest=found), cached=False)
 
 
 def _unpack(listing: Listing, folder: Path, tree: Path) -> None:
@@ -122,14 +116,26 @@ def _unpack(listing: Listing, folder: Path, tree: Path) -> None:
             ) from error
 
 
-def _download(source: Source, listing: Listing, folder: Path, place: Place, on_progress: OnProgress | None) -> None:
+@dataclass(frozen=True)
+class _Reporting:
+    """Where a download keeps its journal, whom it tells, and whether it takes every file's sha256."""
+
+    place: Place
+    on_progress: OnProgress | None
+    with_digest: bool
+
+
+def _download(source: Source, listing: Listing, folder: Path, reporting: _Reporting) -> dict[str, str]:
+    """The files' sha256 by path, where they were asked for."""
+    place = reporting.place
     folder.mkdir(parents=True, exist_ok=True)
     place.check_space(listing)
     drop_strangers(folder, listing)
     journal = Journal(place.journal)
-    meter = Meter(on_progress, bytes_total=listing.total, files_total=len(listing.items))
+    meter = Meter(reporting.on_progress, bytes_total=listing.total, files_total=len(listing.items))
     try:
-        Download(source, folder, journal, meter).run(listing)
+        download = Download(source, folder, journal, meter)
+        return download.run(listing, also=(SHA256,) if reporting.with_digest else ())
     finally:
         journal.close()
         meter.finish()

@@ -1,15 +1,12 @@
 """gs://BUCKET/PREFIX: every object under the prefix, or the one object of that name, of Google Cloud Storage."""
 
-import base64
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import google.auth
-import google_crc32c
 import requests
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.credentials import AnonymousCredentials
@@ -18,7 +15,7 @@ from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 from google.oauth2 import service_account
 
-from forebay.serving.storage.checksums import read_md5
+from forebay.serving.storage.checksums import Arrived, Sum, write_base64
 from forebay.serving.storage.errors import Reason, StorageError
 from forebay.serving.storage.gs_errors import bad_credentials, translate
 from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under
@@ -26,7 +23,6 @@ from forebay.serving.storage.source import Item, Listing
 
 TIMEOUT_S = (5, 30)
 RETRY_S = 15
-READ_BYTES = 1024 * 1024
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
 
 
@@ -68,10 +64,15 @@ class GsSource:
                 **self._options,
             )
 
-    def check(self, item: Item, path: Path) -> None:
+    def sums(self, item: Item) -> tuple[Sum, ...]:
+        """The object's CRC32C, or else its MD5."""
+        _, algorithm, wanted = item.etag.split(":", 2)
+        return (Sum(algorithm.lower()),) if wanted else ()
+
+    def check(self, item: Item, file: Arrived) -> None:
         """Compare the file with the object's CRC32C, or else its MD5. Raises StorageError(CorruptDownload)."""
         _, algorithm, wanted = item.etag.split(":", 2)
-        if path.stat().st_size == item.size and wanted in ("", _digest(path, algorithm)):
+        if file.size == item.size and wanted in ("", write_base64(file.read_sum(Sum(algorithm.lower())))):
             return
         raise StorageError(
             Reason.CORRUPT_DOWNLOAD,
@@ -119,14 +120,3 @@ def _find_credentials() -> Any:
             # Without credentials a public bucket can still be read.
             return AnonymousCredentials()
         raise bad_credentials() from error
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    """In base64, as the server writes it."""
-    if algorithm == "MD5":
-        return read_md5(path)
-    crc32c = google_crc32c.Checksum()
-    with path.open("rb") as file:
-        while data := file.read(READ_BYTES):
-            crc32c.update(data)
-    return base64.b64encode(crc32c.digest()).decode()

@@ -1,10 +1,8 @@
 """hf://ORG/MODEL[@REVISION][/PATH]: a model of the Hugging Face Hub, or of a mirror of it."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -13,6 +11,7 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HFValidationError
 
 from forebay.serving.storage import hf_errors
+from forebay.serving.storage.checksums import SHA256, Arrived, Sum
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.https_client import HttpsClient
 from forebay.serving.storage.https_errors import corrupt
@@ -99,17 +98,20 @@ class HfSource:
 
         yield from self._client.read(known or f"{self._endpoint}/{self._model}/resolve/{item.key}", ours, span, check)
 
-    def check(self, item: Item, path: Path) -> None:
+    def sums(self, item: Item) -> tuple[Sum, ...]:
+        """Its SHA-256, or for small files the name of its git object."""
+        if item.etag.startswith("sha256:"):
+            return (SHA256,)
+        return () if item.size is None else (Sum("sha1", beginning=b"blob %d\0" % item.size),)
+
+    def check(self, item: Item, file: Arrived) -> None:
         """Compare the file with its SHA-256, or with its git object's name. Raises StorageError(CorruptDownload)."""
         kind, _, wanted = item.etag.partition(":")
-        size = path.stat().st_size
+        size = file.size
         if item.size is not None and size != item.size:
             raise corrupt(f"{self._address}/{item.path}", f"{item.size} bytes were announced, {size} arrived")
-        digest = hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-        with path.open("rb") as file:
-            while data := file.read(1024 * 1024):
-                digest.update(data)
-        if wanted and digest.hexdigest() != wanted:
+        sum_ = SHA256 if kind == "sha256" else Sum("sha1", beginning=b"blob %d\0" % size)
+        if wanted and file.read_sum(sum_).hex() != wanted:
             raise corrupt(f"{self._address}/{item.path}", f"the bytes that arrived don't match the Hub's {kind} digest")
 
     def close(self) -> None:

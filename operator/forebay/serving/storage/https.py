@@ -1,15 +1,14 @@
 """https://HOST/FILE: one file, or an archive."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from forebay.serving.storage.archive import is_archive
+from forebay.serving.storage.checksums import Arrived, Sum
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.https_client import HttpsClient
 from forebay.serving.storage.https_errors import check_status, corrupt
@@ -55,15 +54,18 @@ class HttpsSource:
         headers = self._headers | ({"If-Match": item.etag} if item.etag.startswith('"') else {})
         yield from self._client.read(self._url, headers, span, self._check_status)
 
-    def check(self, item: Item, path: Path) -> None:
+    def sums(self, item: Item) -> tuple[Sum, ...]:
+        """The one that the address or the server gives."""
+        return (Sum(self._expected.algorithm),) if self._expected and item.size != 0 else ()
+
+    def check(self, item: Item, file: Arrived) -> None:
         """Compare the file with the sha256 of the address, or else with the server's digest, and the size."""
-        size = path.stat().st_size
+        size = file.size
         if item.size is not None and size != item.size:
             raise corrupt(self._name, f"{item.size} bytes were announced, {size} arrived")
         if self._expected is None:
             return
-        with path.open("rb") as file:
-            got = hashlib.file_digest(file, self._expected.algorithm).hexdigest()
+        got = file.read_sum(Sum(self._expected.algorithm)).hex()
         if got != self._expected.hex_digest:
             what = f"{self._expected.algorithm} of what arrived is {got}, {self._expected.source} says"
             raise corrupt(self._name, f"the {what} {self._expected.hex_digest}")

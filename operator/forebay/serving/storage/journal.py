@@ -40,7 +40,9 @@ class Journal:
         return set(self._pieces.get(_key(item), ()))
 
     def add(self, item: Item, piece: Piece) -> None:
-        """Note a piece, after its bytes were written."""
+        """Note a piece, after its bytes were written. What has no size is fetched as a whole each time."""
+        if item.size is None:
+            return
         with self._lock:
             self._pieces.setdefault(_key(item), set()).add(piece)
             self._write({"key": _key(item), "piece": piece})

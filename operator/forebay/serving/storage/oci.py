@@ -1,11 +1,10 @@
 """oci://REGISTRY/REPOSITORY:TAG or @DIGEST: an artifact whose layers are files, or archives of files."""
 
-import hashlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from forebay.serving.storage.checksums import SHA256, Arrived, Sum
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.https_errors import corrupt
 from forebay.serving.storage.oci_registry import Reference, Registry
@@ -47,10 +46,13 @@ class OciSource:
         span = None if end is None or (start, end) == (0, item.size) else (start, end)
         yield from self._registry.read_blob(item.key, span)
 
-    def check(self, item: Item, path: Path) -> None:
+    def sums(self, item: Item) -> tuple[Sum, ...]:
+        """Of each layer the one that it is named by."""
+        return (SHA256,)
+
+    def check(self, item: Item, file: Arrived) -> None:
         """Compare a layer with its digest. Raises StorageError(CorruptDownload)."""
-        with path.open("rb") as file:
-            got = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        got = f"sha256:{file.read_sum(SHA256).hex()}"
         if got != item.key:
             raise corrupt(f"{self._reference}: {item.path}", f"the digest of what arrived is {got}, not {item.key}")
 

@@ -9,7 +9,9 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from forebay.serving.storage.content import read_digest
 from forebay.serving.storage.errors import Reason, StorageError, disk_full
 from forebay.serving.storage.source import Listing
 
@@ -64,17 +66,30 @@ class Place:
 
     def is_current(self, uri: str, listing: Listing) -> bool:
         """Whether `dest` holds just what the source lists now: same address, etags and sizes, every file there."""
-        try:
-            manifest = json.loads((self.dest / MANIFEST).read_text("utf-8"))
-        except (OSError, ValueError):
-            return False
+        manifest = self._read_manifest()
         return bool(
-            isinstance(manifest, dict)
-            and manifest.get("source") == _fingerprint(uri, listing)
+            manifest.get("source") == _fingerprint(uri, listing)
             # An empty etag: the server gives nothing to tell versions apart by.
             and all(item.etag for item in listing.items)
             and manifest.get("files") == sizes_of(self.dest)
         )
+
+    def read_digest(self) -> str:
+        """The digest of the content of `dest`: read from the files once, and then remembered."""
+        manifest = self._read_manifest()
+        if not manifest.get("digest"):
+            manifest["digest"] = read_digest(self.dest)
+            new = self.dest / f"{MANIFEST}.new"
+            _write(new, manifest)
+            new.replace(self.dest / MANIFEST)
+        return str(manifest["digest"])
+
+    def _read_manifest(self) -> dict[str, Any]:
+        try:
+            manifest = json.loads((self.dest / MANIFEST).read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return manifest if isinstance(manifest, dict) else {}
 
     def check_space(self, listing: Listing) -> None:
         """Raise DiskFull before a download that can't end well. What an earlier run wrote is counted."""
@@ -87,16 +102,12 @@ class Place:
         if need > max(have - SPARE_BYTES, 0):
             raise disk_full(self.dest.parent, need, have)
 
-    def switch(self, uri: str, listing: Listing) -> int:
-        """Put the complete tree in `dest`'s place, and answer its size in bytes."""
+    def switch(self, uri: str, listing: Listing, *, digest: str = "") -> int:
+        """Put the complete tree in `dest`'s place, and answer its size in bytes. `digest` is remembered, if known."""
         for folder in listing.folders:
             (self.tree / folder).mkdir(parents=True, exist_ok=True)
         files = sizes_of(self.tree)
-        manifest = {"source": _fingerprint(uri, listing), "files": files}
-        with (self.tree / MANIFEST).open("w", encoding="utf-8") as file:
-            json.dump(manifest, file)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(self.tree / MANIFEST, {"source": _fingerprint(uri, listing), "files": files, "digest": digest})
         shutil.rmtree(self.replaced, ignore_errors=True)
         if self.dest.exists():
             self.dest.rename(self.replaced)
@@ -104,6 +115,13 @@ class Place:
         shutil.rmtree(self.replaced, ignore_errors=True)
         shutil.rmtree(self.partial, ignore_errors=True)
         return sum(files.values())
+
+
+def _write(path: Path, manifest: dict[str, Any]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        json.dump(manifest, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sizes_of(folder: Path) -> dict[str, int]:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from forebay.serving.storage import nearest
 from forebay.serving.storage.errors import Reason, StorageError
 from forebay.serving.storage.source import Item, Listing
 
 MOST_SIBLINGS = 1000
+MOST_FILES = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One object of a store. `size` in bytes; a key that ends with / is an empty folder."""
 
@@ -30,7 +32,9 @@ def find_under(
     Raises StorageError(NotFound) with what was probably meant, of the names that are found under a folder.
     """
     folder = f"{prefix}/" if prefix else ""
-    found = list(list_objects(folder)) or [entry for entry in list_objects(prefix) if entry.key == prefix]
+    found = _take(list_objects(folder), f"{address}/{prefix}") or [
+        entry for entry in _take(list_objects(prefix), f"{address}/{prefix}") if entry.key == prefix
+    ]
     items = tuple(
         Item(_path_of(entry.key, prefix, folder), entry.key, entry.size, entry.etag)
         for entry in found
@@ -42,6 +46,23 @@ def find_under(
         entry.key.removeprefix(folder).rstrip("/") for entry in found if entry.key.endswith("/") and entry.key != folder
     )
     return Listing(items, folders)
+
+
+def _take(entries: Iterable[Entry], where: str) -> list[Entry]:
+    """All of a listing, as long as it fits into memory. Raises StorageError(BadLayout)."""
+    found = list(islice(entries, MOST_FILES + 1))
+    if len(found) > MOST_FILES:
+        raise too_many(where)
+    return found
+
+
+def too_many(where: str) -> StorageError:
+    """Say that a listing is no model's."""
+    return StorageError(
+        Reason.BAD_LAYOUT,
+        f"{where} has more than {MOST_FILES} files: let the uri name the folder of one model, or pack its files into "
+        "an archive",
+    )
 
 
 def _not_found(address: str, prefix: str, list_names: Callable[[str], list[str]]) -> StorageError:

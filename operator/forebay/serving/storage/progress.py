@@ -40,6 +40,10 @@ class Meter:
             if time.monotonic() - self._reported_s >= REPORT_EVERY_S:
                 self._report()
 
+    def moved(self) -> int:
+        """A number that changes whenever anything arrives."""
+        return self._bytes_done + self._files_done
+
     def finish(self) -> None:
         """Report the last state, however soon after the one before, unless it was reported."""
         with self._lock:

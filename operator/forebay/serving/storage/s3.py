@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -11,15 +10,17 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from forebay.serving.storage import s3_checksums
+from forebay.serving.storage.checksums import Arrived, Sum
 from forebay.serving.storage.errors import Reason, StorageError, redact
-from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under
+from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under, too_many
+from forebay.serving.storage.s3_checksums import Checks
 from forebay.serving.storage.s3_errors import from_boto_error, from_client_error
+from forebay.serving.storage.s3_get import CONNECT_TIMEOUT_S, READ_BYTES, READ_TIMEOUT_S, LeanGet, read_body
+from forebay.serving.storage.s3_transport import build_transport
 from forebay.serving.storage.source import Item, Listing
 
-CONNECT_TIMEOUT_S = 5
-READ_TIMEOUT_S = 30
-READ_BYTES = 256 * 1024
+# A page has a thousand keys, or fewer: those of a server that never comes to an end may have none.
+MOST_PAGES = 1000
 
 
 class S3Source:
@@ -35,9 +36,16 @@ class S3Source:
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         with self._translated():
             session = boto3.session.Session(region_name=region)
+            # Nobody asks for the dates in a listing, and to read them takes half of its time.
+            session._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
             self._signed = session.get_credentials() is not None
             self._client: Any = session.client("s3", config=self._config(connections))
+            self._transport = build_transport(session, self._client)
+            self._client.meta.events.register("before-send.s3", self._transport.send)
         self._endpoint = redact(self._client.meta.endpoint_url)
+        with self._translated():
+            self._lean = LeanGet(session, self._client, bucket, connections=connections)
+        self._checks = Checks(self._client, bucket)
 
     def _config(self, connections: int) -> Config:
         custom = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -61,31 +69,60 @@ class S3Source:
 
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
         """Stream bytes [start, end) of an object, of the version that was listed."""
-        extra = {"Range": f"bytes={start}-{end - 1}"} if end is not None and (start, end) != (0, item.size) else {}
+        span = (start, item.size if end is None else end)
+        ranged = {} if span == (0, item.size) else {"Range": f"bytes={start}-{(end or 0) - 1}"}
         with self._translated(item.key):
-            answer = self._client.get_object(Bucket=self._bucket, Key=item.key, IfMatch=f'"{item.etag}"', **extra)
-            with closing(answer["Body"]) as body:
+            if (answer := self._lean.get(item.key, {"If-Match": f'"{item.etag}"', **ranged})) is not None:
+                self._require_version(item, answer.headers.get("etag"))
+                if not ranged:
+                    self._checks.remember(item, answer.headers)
+                yield from read_body(answer, expected_bytes=(span[1] or 0) - start)
+                return
+            # boto3 tries again, follows the bucket to its region, and reads the error.
+            extra = {"Range": ranged["Range"]} if ranged else {}
+            slow = self._client.get_object(Bucket=self._bucket, Key=item.key, IfMatch=f'"{item.etag}"', **extra)
+            self._require_version(item, slow.get("ETag"))
+            with closing(slow["Body"]) as body:
                 yield from body.iter_chunks(READ_BYTES)
 
-    def check(self, item: Item, path: Path) -> None:
-        """Compare the file with the object's ETag, where that is a checksum. Raises StorageError(CorruptDownload)."""
+    def _require_version(self, item: Item, etag: str | None) -> None:
+        """As not every server looks at If-Match."""
+        if etag is not None and etag.strip('"') != item.etag:
+            raise StorageError(
+                Reason.CORRUPT_DOWNLOAD,
+                f"{self._name(item.key)}: the object was replaced during the download: run this again",
+            )
+
+    def sums(self, item: Item) -> tuple[Sum, ...]:
+        """The checksum that was uploaded with the object, or else the MD5 that its ETag is made of."""
         with self._translated(item.key):
-            if path.stat().st_size == item.size and s3_checksums.matches(self._client, self._bucket, item, path):
+            return self._checks.sums(item)
+
+    def check(self, item: Item, file: Arrived) -> None:
+        """Compare the file with the object's checksum, or its ETag. Raises StorageError(CorruptDownload)."""
+        with self._translated(item.key):
+            if file.size == item.size and self._checks.matches(item, file):
                 return
         raise StorageError(
             Reason.CORRUPT_DOWNLOAD,
-            f"{self._name(item.key)}: the bytes that arrived don't match the object's ETag: run this again (the file "
-            "is fetched anew); if it stays, the object is damaged: upload it again",
+            f"{self._name(item.key)}: the bytes that arrived don't match the object's checksum or ETag: run this again "
+            "(the file is fetched anew); if it stays, the object is damaged: upload it again",
         )
 
     def close(self) -> None:
         """Let the connections go."""
         self._client.close()
+        self._lean.close()
+        self._transport.close()
 
     def _objects(self, prefix: str) -> Iterator[Entry]:
         with self._translated(self._prefix):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            for number, page in enumerate(pages):
+                if number == MOST_PAGES:
+                    raise too_many(self._name(prefix))
                 for entry in page.get("Contents", []):
+                    self._checks.note(entry)
                     yield Entry(entry["Key"], int(entry["Size"]), str(entry["ETag"]).strip('"'))
 
     def _children(self, parent: str) -> list[str]:

@@ -1,8 +1,10 @@
 """What S3 and boto3 say when they fail, in our words."""
 
 from botocore import exceptions as boto
+from botocore import parsers
 
 from forebay.serving.storage.errors import Reason, StorageError
+from forebay.serving.storage.s3_transport import EndlessAnswerError, RedirectedError
 
 _CODES: dict[str, Reason] = {
     "NoSuchBucket": Reason.BUCKET_NOT_FOUND,
@@ -83,6 +85,7 @@ def credentials_missing(where: str) -> StorageError:
     )
 
 
+_NO_LISTING = "{endpoint} answers something else than S3 does: look at AWS_ENDPOINT_URL, and at the server's own log"
 # What boto3 finds on its own, most special class first. {} is filled with bucket and key, and with the server.
 _FOUND: tuple[tuple[tuple[type[Exception], ...], Reason, bool, str], ...] = (
     (
@@ -114,6 +117,14 @@ _FOUND: tuple[tuple[tuple[type[Exception], ...], Reason, bool, str], ...] = (
         Reason.ENDPOINT_UNREACHABLE,
         True,
         "{endpoint} stopped answering while {where} was read: run this again (it goes on where it stopped)",
+    ),
+    ((boto.PaginationError, parsers.ResponseParserError, EndlessAnswerError), Reason.SERVER_ERROR, False, _NO_LISTING),
+    (
+        (RedirectedError,),
+        Reason.SERVER_ERROR,
+        False,
+        "{endpoint} sends requests on to another address, which isn't followed: set AWS_ENDPOINT_URL to the server "
+        "itself",
     ),
     (
         (boto.InvalidRegionError, boto.NoRegionError),

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from forebay.serving.storage.errors import Reason, StorageError
+from forebay.serving.storage.checksums import Arrived, Sum
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One file of the source. `size` is in bytes, None when the server doesn't say; `packed` ones are unpacked."""
 
@@ -43,24 +42,11 @@ class Source(Protocol):
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
         """Stream bytes [start, end) of one file. Raises StorageError, transient where another try may help."""
 
-    def check(self, item: Item, path: Path) -> None:
+    def sums(self, item: Item) -> tuple[Sum, ...]:
+        """The checksums that `check` will ask for: they are taken while the file arrives. Raises StorageError."""
+
+    def check(self, item: Item, file: Arrived) -> None:
         """Compare a file that arrived with what the server says of it. Raises StorageError(CorruptDownload)."""
 
     def close(self) -> None:
         """Let the connections go."""
-
-
-def check_paths(listing: Listing, where: str) -> None:
-    """Refuse names that are no relative file paths, or that are a file and a folder at once: BadLayout."""
-    files = {item.path for item in listing.items}
-    for path in (*files, *listing.folders):
-        if path.startswith("/") or "\\" in path or "\0" in path or {"..", ".", ""} & set(path.split("/")):
-            raise StorageError(
-                Reason.BAD_LAYOUT, f"{where} holds {path!r}, which can't be a file's path: rename or delete it"
-            )
-        clash = next((str(parent) for parent in PurePosixPath(path).parents if str(parent) in files), None)
-        if clash is not None:
-            raise StorageError(
-                Reason.BAD_LAYOUT,
-                f"{where} holds both {clash!r} and {path!r}: one name can't be a file and a folder; delete one of them",
-            )

@@ -124,11 +124,13 @@ def test_a_body_that_always_breaks_off(web: Any, tmp_path: Path) -> None:
 def test_what_a_crashed_machine_left_is_noticed_and_fetched_anew(web: Any, tmp_path: Path) -> None:
     uri = web.serve("/model.bin", BIG, ETag='"v1"')
     pinned = f"{uri}#sha256={hashlib.sha256(BIG).hexdigest()}"
-    proper = web.routes["/model.bin"]
+    proper, journal = web.routes["/model.bin"], tmp_path / "m.partial/journal"
 
     def refuses_the_end(handler: BaseHTTPRequestHandler) -> None:
         if handler.headers.get("Range", "").startswith("bytes=16777216-"):
-            time.sleep(0.5)
+            deadline_s = time.monotonic() + 60
+            while journal.read_text().count('"piece"') < 2 and time.monotonic() < deadline_s:
+                time.sleep(0.02)
             handler.send_response(403)
             handler.send_header("Content-Length", "0")
             handler.end_headers()

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import random
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -9,11 +11,14 @@ import pytest
 
 from forebay.serving.storage import Reason, StorageError, fetch, nearest
 from forebay.serving.storage.__main__ import main
+from forebay.serving.storage.arriving import Arriving
+from forebay.serving.storage.checksums import Arrived, Sum, start_sum
 from forebay.serving.storage.download import PIECE_BYTES, split
 from forebay.serving.storage.errors import redact, show_bytes
 from forebay.serving.storage.journal import Journal
-from forebay.serving.storage.s3_checksums import md5_of_parts
 from forebay.serving.storage.source import Item
+
+MIB = 1024 * 1024
 
 
 @pytest.mark.parametrize("prefix", ["file:", "file://", "file://localhost"])
@@ -87,9 +92,46 @@ def test_pieces() -> None:
 def test_etags_of_parts(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"hello world")
     md5 = partial(hashlib.md5, usedforsecurity=False)
-    assert md5_of_parts(tmp_path / "a", [11]) == md5(b"hello world").hexdigest()
-    joined = md5(md5(b"hello ").digest() + md5(b"world").digest()).hexdigest()
-    assert md5_of_parts(tmp_path / "a", [6, 5]) == f"{joined}-2"
+    joined = md5(md5(b"hello ").digest() + md5(b"world").digest()).digest()
+    file = Arrived(tmp_path / "a")
+    assert file.read_sum(Sum("md5")) == md5(b"hello world").digest()
+    assert file.read_sum(Sum("md5", part_bytes=6)) == joined == file.read_sum_of_parts("md5", [6, 5])
+    for sum_ in (
+        Sum("md5", part_bytes=6),
+        Sum("crc32", part_bytes=4),
+        Sum("crc32c"),
+        Sum("sha1", beginning=b"blob 11"),
+    ):
+        taking = start_sum(sum_)
+        for part in (b"hel", b"lo world", b""):
+            taking.update(part)
+        assert taking.digest() == taking.digest() == file.read_sum(sum_)
+
+
+def test_sums_are_taken_in_order_whatever_comes_first(tmp_path: Path) -> None:
+    content = random.Random(3).randbytes(3 * MIB + 7)
+    (tmp_path / "f").write_bytes(content)
+    pieces = [(start, min(start + MIB, len(content))) for start in range(0, len(content), MIB)]
+    arriving = Arriving(tmp_path / "f", pieces, {pieces[2]}, [Sum("sha256")])
+    assert arriving.missing == [pieces[0], pieces[1], pieces[3]]
+    assert [arriving.add(piece) for piece in (pieces[3], pieces[1], pieces[0])] == [False, False, True]
+    (tmp_path / "f").write_bytes(b"")
+    assert arriving.arrived().read_sum(Sum("sha256")) == hashlib.sha256(content).digest(), "not read again"
+    there = Arriving(tmp_path / "f", [], set(), [Sum("md5")])
+    assert there.add(None)
+    assert there.arrived().read_sum(Sum("md5")) == hashlib.md5(b"", usedforsecurity=False).digest()
+
+
+def test_one_of_many_threads_finishes_a_file(tmp_path: Path) -> None:
+    content = random.Random(4).randbytes(64 * 1024)
+    (tmp_path / "f").write_bytes(content)
+    pieces = [(start, start + 1024) for start in range(0, len(content), 1024)]
+    for seed in range(20):
+        arriving = Arriving(tmp_path / "f", pieces, set(), [Sum("sha256")])
+        shuffled = random.Random(seed).sample(pieces, len(pieces))
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(arriving.add, shuffled)) == 1
+        assert arriving.arrived().read_sum(Sum("sha256")) == hashlib.sha256(content).digest()
 
 
 def test_what_is_shown() -> None:

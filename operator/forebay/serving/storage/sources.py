@@ -1,0 +1,47 @@
+"""Which storage an address is of. Each one's library is imported when it is needed: it takes half a second."""
+
+from forebay.serving.storage import mounted
+from forebay.serving.storage.download import WORKERS
+from forebay.serving.storage.errors import Reason, StorageError
+from forebay.serving.storage.source import Source
+
+# Addresses may carry a fragment or a signature, so they are matched by their beginning alone.
+_HTTPS, _S3, _GS, _AZ, _HF, _OCI = "https://", "s3://", "gs://", "az://", "hf://", "oci://"
+
+
+def open_source(uri: str, *, allow_loopback: bool) -> Source:
+    """The storage that an address is of. Raises StorageError(UnsupportedURI)."""
+    if uri.startswith(_S3):
+        from forebay.serving.storage.s3 import S3Source  # noqa: PLC0415
+
+        return S3Source(uri, connections=WORKERS)
+    if uri.startswith(_GS):
+        from forebay.serving.storage.gs import GsSource  # noqa: PLC0415
+
+        return GsSource(uri, connections=WORKERS)
+    if uri.startswith(_AZ):
+        from forebay.serving.storage.az import AzSource  # noqa: PLC0415
+
+        return AzSource(uri)
+    if uri.startswith(_HF):
+        from forebay.serving.storage.hf import HfSource  # noqa: PLC0415
+
+        return HfSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
+    if uri.startswith(_OCI):
+        from forebay.serving.storage.oci import OciSource  # noqa: PLC0415
+
+        return OciSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
+    if uri.startswith(_HTTPS):
+        from forebay.serving.storage.https import HttpsSource  # noqa: PLC0415
+
+        return HttpsSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
+    if uri.startswith(mounted.SCHEMES):
+        raise StorageError(
+            Reason.UNSUPPORTED_URI, f"{uri} is a volume that a pod mounts: mount it, and say where by --mounted-at"
+        )
+    scheme = uri.partition(":")[0]
+    raise StorageError(
+        Reason.UNSUPPORTED_URI,
+        f"{scheme}: is no scheme that is understood: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, "
+        "az://ACCOUNT/CONTAINER/PREFIX, hf://ORG/MODEL, oci://REGISTRY/REPOSITORY:TAG, https://HOST/FILE or file:/PATH",
+    )
