@@ -46,7 +46,7 @@ def fetch_model(
     if uri.startswith(_FILE):
         return Fetched(local.find(uri), 0, cached=True)
     place = Place(dest.absolute())
-    source = _open(uri, allow_loopback=allow_loopback)
+    source = open_source(uri, allow_loopback=allow_loopback)
     try:
         with place.locked():
             # With or without a slash at the end it is the same prefix.
@@ -57,7 +57,8 @@ def fetch_model(
         source.close()
 
 
-def _open(uri: str, *, allow_loopback: bool) -> Source:
+def open_source(uri: str, *, allow_loopback: bool) -> Source:
+    """What an address names, opened with the credentials of the environment. Raises StorageError."""
     if uri.startswith(_S3):
         from forebay.serving.storage.s3 import S3Source  # noqa: PLC0415  (boto3 takes half a second)
 
@@ -94,13 +95,18 @@ def _bring(uri: str, source: Source, place: Place, on_progress: OnProgress | Non
     listing = retried(source.find, tries=LIST_TRIES)
     if place.is_current(uri, listing):
         return Fetched(place.dest, sum(sizes_of(place.dest).values()), cached=True)
+    fetch_tree(source, listing, place, on_progress)
+    return Fetched(place.dest, place.switch(uri, listing), cached=False)
+
+
+def fetch_tree(source: Source, listing: Listing, place: Place, on_progress: OnProgress | None) -> None:
+    """Bring all that is listed to `place.tree`, archives unpacked. Raises StorageError or OSError."""
     check_paths(listing, "the source")
     packed = any(item.packed for item in listing.items)
     folder = place.packed if packed else place.tree
     _download(source, listing, folder, place, on_progress)
     if packed:
         _unpack(listing, folder, place.tree)
-    return Fetched(place.dest, place.switch(uri, listing), cached=False)
 
 
 def _unpack(listing: Listing, folder: Path, tree: Path) -> None:
