@@ -55,12 +55,10 @@ subjects:
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
-{{- if .Values.nodeCache.enabled }}
 # What fetches versions before they are served.
 - apiGroups: [apps]
   resources: [daemonsets]
-  verbs: [get, list, watch, create, patch, delete]
-{{- end }}
+  verbs: [get, create, patch, delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]

@@ -13,6 +13,7 @@ Json = dict[str, Any]
 # A large object is a burden to the apiserver: those used last are shown.
 MOST_MODELS = 200
 MOST_NAMED = 8
+LONGEST_URI = 2048
 # Every per cent would be a write.
 _STEP_PCT = 5
 _STATES = (FAILED, DOWNLOADING, CACHED)
@@ -41,16 +42,16 @@ def build_status(models: Sequence[Model], volumes: Iterable[Seen], *, used_bytes
         }
         for model in models
     ]
-    shown = [*_describe_unfinished(told), *shown][:MOST_MODELS]
-    counts = {state: sum(each["state"] == state for each in shown) for state in _STATES}
+    every = [*_describe_unfinished(told), *shown]
+    counts = {state: sum(each["state"] == state for each in every) for state in _STATES}
     return {
         "usedBytes": used_bytes,
         "used": show_bytes(used_bytes),
         "cached": counts[CACHED],
         "downloading": counts[DOWNLOADING],
         "failed": counts[FAILED],
-        "summary": _summarize(shown),
-        "models": shown,
+        "summary": _summarize(every),
+        "models": every[:MOST_MODELS],
     }
 
 
@@ -58,10 +59,11 @@ def _describe_unfinished(volumes: Sequence[Seen]) -> list[Json]:
     """Each address that pods wait for, once in each state that it is in."""
     found: dict[tuple[str, str], Json] = {}
     for each in volumes:
-        state = str(each.state.get("state") or DOWNLOADING)
-        if state == CACHED:
+        if each.state.get("state") == CACHED:
             continue
-        uri = redact(each.uri)
+        # What is tried again has failed, until something comes.
+        state = FAILED if "reason" in each.state else DOWNLOADING
+        uri = redact(each.uri)[:LONGEST_URI]
         entry = found.setdefault((state, uri), {"uri": uri, "state": state, "pods": 0})
         entry["pods"] += 1
         if state == FAILED:

@@ -72,8 +72,9 @@ class Volume:
         return self.read_state().get("state") == CACHED
 
     def tell_progress(self, progress: Progress | None) -> None:
-        """Say how far the download is; None: that it is about to begin."""
-        done = {} if progress is None else {
+        """Say how far the download is; None: that it is about to begin, and what came of the last try."""
+        last = {key: value for key, value in self.read_state().items() if key in ("reason", "message")}
+        done = last if progress is None else {
             "bytes": progress.bytes_done, "total": progress.bytes_total,
             "files": progress.files_done, "files_total": progress.files_total,
         }  # fmt: skip
