@@ -11,6 +11,9 @@ import pytest
 from tests.e2e.bucket import Bucket, serve_bucket
 from tests.node.site import Node
 from tests.node.tap import Tap
+from tests.unit.serving.storage.conftest import authority, web
+
+__all__ = ["authority", "bucket", "node", "secret", "tap", "web"]
 
 
 @pytest.fixture(scope="session")

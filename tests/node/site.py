@@ -38,19 +38,19 @@ def eventually(ask: Callable[[], T], timeout_s: float = 120) -> T:
 
 @functools.cache
 def find_python() -> tuple[str, dict[str, str]]:
-    """A Python that the worker's user may run, too, and its environment: pyenv's lies in a home."""
+    """A Python that the worker's user may run, too, and what to set for it: pyenv's lies in a home."""
     packages = os.pathsep.join([str(Path(forebay.__file__).parents[1]), sysconfig.get_path("purelib")])
     system = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     for program, extra in ((sys.executable, {}), (system, {"PYTHONPATH": packages})):
-        environment = {**os.environ, **extra}
         try:
             subprocess.run(
                 [program, "-c", "import boto3, forebay.node.worker"],
-                env=environment, user=WORKER, group=WORKER, extra_groups=[], cwd="/", check=True, timeout=CALL_S,
+                env={**os.environ, **extra}, user=WORKER, group=WORKER, extra_groups=[], cwd="/",
+                check=True, timeout=CALL_S,
             )  # fmt: skip
         except (OSError, subprocess.CalledProcessError):
             continue
-        return program, environment
+        return program, extra
     pytest.skip(f"needs a Python that the user {WORKER} may run")
 
 
@@ -77,7 +77,7 @@ class Node:
         command += [f"--kubelet={self.kubelet}", f"--size-limit={size_limit}", f"--port={self.port}"]
         command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
         eventually(self._is_up)
 
     def _is_up(self) -> bool:

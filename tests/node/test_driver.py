@@ -1,17 +1,21 @@
 """The node's agent over its real sockets, with real mounts, against a real S3 server."""
 
 import errno
+import io
 import random
 import signal
+import tarfile
 from pathlib import Path
 
 import grpc
 import pytest
+import trustme
 
 from forebay.node import mounts
 from tests.e2e.bucket import Bucket
 from tests.node.site import Node, await_state, eventually, read_state, walk
 from tests.node.tap import Tap
+from tests.unit.serving.storage.conftest import Web
 
 MIB = 1024 * 1024
 
@@ -180,6 +184,29 @@ def test_what_is_there_is_for_those_alone_who_may_read_it(node: Node, bucket: Bu
     eventually(
         lambda: node.publish("other", "s3://models/mine", secret) and read_state(volume).get("state") == "Cached"
     )
+
+
+def test_an_archive_is_kept_as_its_files(
+    node: Node, web: Web, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where the worker may read it.
+    authority.cert_pem.write_to_path(node.kubelet.parent / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(node.kubelet.parent / "ca.pem"))
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/model.onnx").write_bytes(content(30))
+    (tmp_path / "1/link").symlink_to("model.onnx")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(tmp_path / "1", "1")
+    uri = web.serve("/m.tar", packed.getvalue(), etag='"one"')
+    node.start()
+    for name in ("one", "two"):
+        volume = node.publish(name, uri, {})
+        state = await_state(volume, "Cached")
+        assert (volume / "files/1/link").read_bytes() == content(30)
+    assert state["hit"] is True
+    # Without the archive itself.
+    assert node.metric("forebay_node_cache_used_bytes") == MIB
 
 
 @pytest.mark.parametrize("uri", ["file:/etc", "pvc://claim/model", "nfs://server/model", "http://127.0.0.1/x", "/etc"])

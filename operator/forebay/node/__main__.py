@@ -1,6 +1,7 @@
 """`python -m forebay.node`: the agent of one node."""
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -26,6 +27,8 @@ def main() -> int:
     options = read_options()
     logging.basicConfig(level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # What pods see they may read.
+    os.umask(0o022)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

@@ -39,18 +39,20 @@ class Blobs:
 
     def add(self, file: Path) -> str:
         """Take a file in by a link, and answer its name. From now on it never changes. Raises OSError."""
-        executable = bool(file.stat().st_mode & stat.S_IXUSR)
-        os.chown(file, os.geteuid(), os.getegid())
-        file.chmod(0o555 if executable else 0o444)
-        with file.open("rb") as stream:
+        # By what was opened, and never by a path that might have become a link meanwhile.
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
+            executable = bool(os.fstat(stream.fileno()).st_mode & stat.S_IXUSR)
+            os.fchown(stream.fileno(), os.geteuid(), os.getegid())
+            os.fchmod(stream.fileno(), 0o555 if executable else 0o444)
             name = hashlib.file_digest(stream, "sha256").hexdigest() + (_EXECUTABLE if executable else "")
             os.fsync(stream.fileno())
-        path = self.find(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            if not path.exists():
-                path.hardlink_to(file)
-            _touch(path)
+            path = self.find(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self._lock:
+                if not path.exists():
+                    # Without a folder Python doesn't follow the link; with an absolute path it's of no other use.
+                    os.link(f"/proc/self/fd/{stream.fileno()}", path, src_dir_fd=stream.fileno())
+                _touch(path)
         return name
 
     def link(self, name: str, place: Path) -> None:

@@ -87,7 +87,13 @@ class Models:
             fetched = take_in(place.tree, blobs)
         self._counts.downloaded(sum(blobs.find(name).stat().st_size for name in fetched.files.values()))
         tree = source.keep(known, listing, fetched)
-        self._store.make_room()
+        try:
+            self._store.make_room()
+        except StorageError:
+            # An archive that is larger than it looked: out with it, and nothing else is in the way.
+            shutil.rmtree(folder)
+            self._store.make_room()
+            raise
         return tree
 
     def _prepare(self, folder: Path) -> None:
@@ -105,6 +111,8 @@ class Models:
         new = volume.folder / "new"
         shutil.rmtree(new, ignore_errors=True)
         size = tree.build(self._store.blobs, new)
+        # Left by an agent that was killed before it could say so.
+        shutil.rmtree(volume.files, ignore_errors=True)
         new.rename(volume.files)
         model = self._store.catalog.keep(source.origin, source.asked.uri, tree, size)
         self._counts.filled(hit=hit)

@@ -12,6 +12,7 @@ from forebay.node.blobs import Blobs
 from forebay.node.catalog import Catalog
 from forebay.node.trees import Known
 from forebay.serving.storage.errors import Reason, StorageError, show_bytes
+from forebay.serving.storage.place import SPARE_BYTES
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Store:
             self._make_room("")
 
     def _make_room(self, name: str) -> None:
-        excess = self._find_excess()
+        excess = max(self._find_excess())
         if excess > 0:
             gained = self.blobs.evict(excess)
             if gained:
@@ -83,7 +84,8 @@ class Store:
                 self.forget_lost()
             if gained < excess:
                 self._drop_downloads()
-            excess = self._find_excess()
+        # A disk that is full of other things is the download's to tell.
+        excess, _ = self._find_excess()
         if excess > 0:
             need = self._reserved.get(name, 0)
             raise StorageError(
@@ -98,12 +100,15 @@ class Store:
         self.known.forget_lost(self.blobs)
         self.catalog.forget_lost(self.blobs)
 
-    def _find_excess(self) -> int:
+    def _find_excess(self) -> tuple[int, int]:
+        """Bytes over the limit, and over what the disk has, once all that is promised is there."""
         blobs = sum(each.bytes for each in self.blobs.list_files())
         partial = {folder.name: _measure(folder) for folder in self.downloads.glob("*")}
         names = partial.keys() | self._reserved.keys()
         pending = sum(max(partial.get(name, 0), self._reserved.get(name, 0)) for name in names)
-        return blobs + pending - self.limit_bytes
+        to_come = sum(max(0, need - partial.get(name, 0)) for name, need in self._reserved.items())
+        free = shutil.disk_usage(self.root).free - SPARE_BYTES
+        return blobs + pending - self.limit_bytes, to_come - free
 
     def _drop_downloads(self) -> None:
         """Delete downloads that nobody goes on with."""
