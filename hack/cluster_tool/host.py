@@ -43,6 +43,7 @@ def start(*, gpus: int | None) -> None:
         credentials.ensure_credentials(kubernetes)
         containers.write_config()
         node.write_config()
+        node.share_kubelet_folder()
     with step("control plane and containerd"):
         bring_up(containers.build_containerd(), control_plane.build_etcd(kubernetes))
         bring_up(control_plane.build_apiserver(kubernetes))

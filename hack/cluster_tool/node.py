@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from cluster_tool.commands import call, succeeds
 from cluster_tool.control_plane import Flags, with_flags
 from cluster_tool.places import (
     CERTIFICATES,
@@ -66,6 +67,15 @@ def write_config() -> None:
     resolver = Path("/etc/resolv.conf")
     knows_more = resolver.exists() and "nameserver" in resolver.read_text()
     (CONFIG / "Corefile").write_text(COREFILE.replace("{forward}", f"forward . {resolver}" if knows_more else ""))
+
+
+def share_kubelet_folder() -> None:
+    """Let others see the mounts that a pod makes there, as where systemd started a machine: for CSI drivers."""
+    folder = STATE / "kubelet"
+    folder.mkdir(exist_ok=True)
+    if not succeeds("mountpoint", "--quiet", folder):
+        call("mount", "--bind", folder, folder)
+    call("mount", "--make-rshared", folder)
 
 
 def build_kubelet(kubernetes: Path) -> Component:

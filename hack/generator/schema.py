@@ -144,6 +144,19 @@ GATEWAY = strict(
     service=SERVICE,
     **describe_pod("for-the-gateway"),
 )
+NODE_CACHE = strict(
+    enabled=BOOLEAN,
+    sizeLimit=text(r"^[1-9][0-9]{0,14}(\.[0-9]{1,3})?([kMGTP]|[KMGTP]i)?$", "1.5Ti"),
+    path=text(r"^/[^\s:]+$", "/mnt/disks/ssd0/forebay"),
+    kubeletDir=text(r"^/[^\s:]+$", "/var/snap/microk8s/common/var/lib/kubelet"),
+    downloads=number(1, 64),
+    namespace=strict(create=BOOLEAN, name=text(OPTIONAL_NAME, "for-the-agent")),
+    resources=RESOURCES,
+    **{
+        name: POD[name]
+        for name in ("podAnnotations", "podLabels", "nodeSelector", "tolerations", "priorityClassName", "extraEnv")
+    },
+)
 PROPERTIES: Json = {
     # Helm's own, where the chart is a dependency of another.
     "global": {"type": "object", "description": "Values that a chart above this one shares; none is read."},
@@ -167,6 +180,7 @@ PROPERTIES: Json = {
         replicas=number(1, 100), workers=number(1, 256), resources=RESOURCES, **describe_pod("for-the-operator")
     ),
     "gateway": GATEWAY,
+    "nodeCache": NODE_CACHE,
     "ingress": strict(
         enabled=BOOLEAN,
         className=text(OPTIONAL_NAME, "nginx"),

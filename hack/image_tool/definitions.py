@@ -51,8 +51,9 @@ def define_images(say: Callable[[str], None]) -> dict[str, Image]:
 
 
 def build_package_layer(image: str) -> Layer:
-    """Forebay itself: all of it, or what serves and downloads models."""
-    root = PACKAGE if image == "operator" else PACKAGE / "serving"
+    """Forebay itself: all of it, or what serves, downloads and keeps models."""
+    roots = [PACKAGE] if image == "operator" else [PACKAGE / "serving", PACKAGE / "node"]
+    files = {root: find_files(root) for root in roots}
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     metadata = f"Metadata-Version: 2.1\nName: forebay\nVersion: {version}\n"
 
@@ -60,10 +61,18 @@ def build_package_layer(image: str) -> Layer:
         return {
             f"{PACKAGES}/forebay/__init__.py": PACKAGE / "__init__.py",
             f"{PACKAGES}/forebay-{version}.dist-info/METADATA": metadata.encode(),
-            **place(compile_files(find_files(root)), f"{PACKAGES}/{root.relative_to(PACKAGE.parent)}"),
+            **{
+                path: content
+                for root, found in files.items()
+                for path, content in place(
+                    compile_files(found), f"{PACKAGES}/{root.relative_to(PACKAGE.parent)}"
+                ).items()
+            },
         }
 
-    sources = hash_files(PACKAGE, {PACKAGE / "__init__.py", *find_files(root).values()})
+    sources = hash_files(
+        PACKAGE, {PACKAGE / "__init__.py", *(each for found in files.values() for each in found.values())}
+    )
     return Layer(f"forebay-{image}", hash_text(PACKAGES, metadata, sources), build)
 
 

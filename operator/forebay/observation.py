@@ -44,6 +44,7 @@ class Reason(StrEnum):
     WAITING_FOR_GPU = "WaitingForGPU"
     EVICTED = "Evicted"
     NOT_READY = "NotReady"
+    NODE_CACHE_DISABLED = "NodeCacheDisabled"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,8 @@ class Settings(CommonSettings):
     scrape_namespace: str = ""
     # The cluster's DNS domain.
     cluster_domain: str = "cluster.local"
+    # Whether an agent on each node brings the models.
+    node_cache: Literal["true", "false"] = "false"
     # ModelDeployments that are worked on at once.
     workers: Annotated[int, Range(1, 256)] = 16
 
@@ -42,6 +44,7 @@ class Settings(CommonSettings):
             gateway_service=self.gateway_service,
             cluster_domain=self.cluster_domain,
             scrape_namespace=self.scrape_namespace,
+            node_cache=self.node_cache == "true",
         )
 
 

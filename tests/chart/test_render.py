@@ -17,7 +17,6 @@ from forebay.plan.images import Images
 from forebay.settings import Settings
 from tests.chart.charts import (
     CHART,
-    NAMESPACE,
     PROMETHEUS,
     Json,
     containers,
@@ -139,9 +138,10 @@ def check_references(manifest: Json, manifests: list[Json]) -> None:
 
 
 def list_ports(manifests: list[Json], selector: dict[str, str]) -> set[str]:
-    """The ports of the one Deployment whose pods a selector finds."""
-    found = [each for each in of_kind(manifests, "Deployment") if selector.items() <= pod_labels(each).items()]
-    assert len(found) == 1, f"{selector} selects {len(found)} Deployments"
+    """The ports of the one Deployment or DaemonSet whose pods a selector finds."""
+    workloads = of_kind(manifests, "Deployment", "DaemonSet")
+    found = [each for each in workloads if selector.items() <= pod_labels(each).items()]
+    assert len(found) == 1, f"{selector} selects {len(found)} workloads"
     return {port["name"] for container in containers(found[0]) for port in container["ports"]}
 
 
@@ -156,11 +156,13 @@ def find_named(manifests: list[Json], kind: str, name: str, beside: Json) -> Jso
 
 def check_subject(subjects: list[Json], manifests: list[Json]) -> None:
     (subject,) = subjects
-    assert subject["namespace"] == NAMESPACE
-    used = {each["spec"]["template"]["spec"]["serviceAccountName"] for each in of_kind(manifests, "Deployment")}
-    assert subject["name"] in used
+    used = {
+        (each["metadata"]["namespace"], each["spec"]["template"]["spec"]["serviceAccountName"])
+        for each in of_kind(manifests, "Deployment", "DaemonSet")
+    }
+    assert (subject["namespace"], subject["name"]) in used
     for account in of_kind(manifests, "ServiceAccount"):
-        assert account["metadata"]["name"] in used
+        assert (account["metadata"]["namespace"], account["metadata"]["name"]) in used
 
 
 @each_set

@@ -26,6 +26,8 @@ from forebay.plan.workloads import build_revision
 HERE = Path(__file__).parent
 INPUTS = sorted((HERE / "in").glob("*.yaml"))
 KUBERNETES = "1.34"
+# Where it isn't the cluster that the others are for.
+SITES = {"cached": Site(node_cache=True)}
 
 each_input = pytest.mark.parametrize("file", INPUTS, ids=lambda file: file.stem)
 
@@ -34,10 +36,14 @@ def load(file: Path) -> list[Serving]:
     return [resolve(each) for each in load_file(file)]
 
 
+def site_of(file: Path) -> Site:
+    return SITES.get(file.stem, Site())
+
+
 def build_output(file: Path) -> dict[str, str]:
     """File names and contents: the manifests, and the config of the gateway of `forebay serve`."""
     servings = load(file)
-    manifests = [manifest for serving in servings for manifest in build_manifests(serving)]
+    manifests = [manifest for serving in servings for manifest in build_manifests(serving, site_of(file))]
     gateway = json.dumps(build_shared_gateway(servings), indent=1) + "\n"
     return {"manifests.yaml": dump_documents(manifests), "gateway.json": gateway}
 
@@ -80,21 +86,23 @@ def test_there_is_no_output_without_input() -> None:
 @each_input
 def test_the_plan_is_pure(file: Path) -> None:
     servings = load(file)
-    first = json.dumps([build_manifests(serving) for serving in servings])
-    assert json.dumps([build_manifests(serving) for serving in servings]) == first, "the plan changed its own input"
-    assert json.dumps([build_manifests(serving) for serving in load(file)]) == first
+    first = json.dumps([build_manifests(serving, site_of(file)) for serving in servings])
+    assert json.dumps([build_manifests(serving, site_of(file)) for serving in servings]) == first, (
+        "the plan changed its own input"
+    )
+    assert json.dumps([build_manifests(serving, site_of(file)) for serving in load(file)]) == first
 
 
 @each_input
 def test_kubernetes_takes_the_manifests(file: Path) -> None:
     for serving in load(file):
-        for manifest in build_manifests(serving):
+        for manifest in build_manifests(serving, site_of(file)):
             kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
 @each_input
 def test_names_and_references_agree(file: Path) -> None:
-    manifests = [manifest for serving in load(file) for manifest in build_manifests(serving)]
+    manifests = [manifest for serving in load(file) for manifest in build_manifests(serving, site_of(file))]
     ids = [(each["kind"], each["metadata"]["namespace"], each["metadata"]["name"]) for each in manifests]
     assert len(set(ids)) == len(ids), "two children of one name"
     for manifest in manifests:
@@ -114,7 +122,7 @@ def test_names_and_references_agree(file: Path) -> None:
 def test_pods_are_restricted(file: Path) -> None:
     """Pod Security `restricted`, and a root file system that nobody writes to."""
     for serving in load(file):
-        for manifest in build_manifests(serving):
+        for manifest in build_manifests(serving, site_of(file)):
             if manifest["kind"] != "Deployment":
                 continue
             spec = manifest["spec"]["template"]["spec"]

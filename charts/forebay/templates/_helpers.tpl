@@ -45,6 +45,11 @@ labels:
 {{- $account.name | default (ternary $created "default" $account.create) -}}
 {{- end -}}
 
+{{/* The namespace of the node's agent. */}}
+{{- define "forebay.nodeNamespace" -}}
+{{- .Values.nodeCache.namespace.name | default (printf "%s-node" (include "forebay.fullname" .)) -}}
+{{- end -}}
+
 {{/* Metadata of pods. Takes (dict "root" $ "component" "operator" "annotations" (dict)). */}}
 {{- define "forebay.podMetadata" -}}
 {{- $own := get .root.Values .component -}}

@@ -55,6 +55,10 @@ subjects:
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
+# What fetches versions before they are served.
+- apiGroups: [apps]
+  resources: [daemonsets]
+  verbs: [get, create, patch, delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
@@ -73,6 +77,16 @@ subjects:
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
+{{- end -}}
+
+{{/* What the node's agent may do. No Secrets: the kubelet hands it those that a pod names. */}}
+{{- define "forebay.nodeRules" -}}
+- apiGroups: [forebay.dev]
+  resources: [nodecaches, nodecaches/status]
+  verbs: [get, create, patch]
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [get]
 {{- end -}}
 
 {{/* What the pilot may do. It reads the Secrets that ModelDeployments name for their API keys, one by one. */}}

@@ -202,6 +202,7 @@ class Kind(Model):
     # The status subresource; the operator writes it, so it is no field of what people write.
     status_model: ClassVar[type[Model] | None] = None
     scale: ClassVar[Scale | None] = None
+    namespaced: ClassVar[bool] = True
 
     api_version: str = Field(description="The API's group and version.")
     kind: str = Field(description="The kind.")

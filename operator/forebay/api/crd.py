@@ -55,7 +55,7 @@ def build_crd(kind: type[Kind]) -> dict[str, Any]:
         "metadata": {"name": f"{kind.plural}.{GROUP}"},
         "spec": {
             "group": GROUP,
-            "scope": "Namespaced",
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
             "names": {
                 "kind": kind.__name__,
                 "listKind": f"{kind.__name__}List",
@@ -89,8 +89,10 @@ def build_root_schema(kind: type[Kind]) -> dict[str, Any]:
     schema["properties"]["metadata"] = dict(METADATA)
     schema["required"] = ["spec"]
     if kind.status_model:
+        status = build_model_schema(kind.status_model)
         # Until the operator has seen an object nobody is to take it for done: kubectl wait and GitOps tools look here.
-        schema["properties"]["status"] = build_model_schema(kind.status_model) | {"default": UNSEEN}
+        unseen = {"default": UNSEEN} if "conditions" in status["properties"] else {}
+        schema["properties"]["status"] = status | unseen
     return schema
 
 

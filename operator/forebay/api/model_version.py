@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from forebay.api.base import LABEL_KEY, LABEL_KEY_FORM, Column, Form, Kind, LabelKey, Metadata, Model, Name, Rule
 from forebay.api.model_source import Credentials, ModelFormat, ModelUri
+from forebay.api.prefetch import Prefetch
 from forebay.api.status import ModelVersionStatus
 
 DIGEST = r"^sha256:[0-9a-f]{64}$"
@@ -72,6 +73,12 @@ class ModelVersionSpec(Model):
             f"the names must be written as {LABEL_KEY_FORM}",
             ".metrics",
         ),
+        Rule(
+            "!has(self.prefetch) || !(self.uri.startsWith('pvc://') || self.uri.startsWith('nfs://') || "
+            "self.uri.startsWith('file:'))",
+            "is for what is downloaded: leave it out, as the files are used where they lie",
+            ".prefetch",
+        ),
     )
     changes: ClassVar[tuple[Rule, ...]] = (
         *(
@@ -128,6 +135,12 @@ class ModelVersionSpec(Model):
     reference: Text | None = Field(
         default=None,
         description="Address of reference data: what the model saw in training, to compare live requests with.",
+    )
+    prefetch: Prefetch | None = Field(
+        default=None,
+        description="Nodes that fetch the version now, and keep it as long as this stands here. It needs the chart's "
+        "nodeCache. An idle pod on each of these nodes holds it; `{}` is all nodes.",
+        examples=[{"nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L40S"}}],
     )
     aliases: Annotated[
         list[Name], AfterValidator(check_unique), Field(json_schema_extra={"x-kubernetes-list-type": "set"})

@@ -13,6 +13,7 @@ from forebay.controller.handlers import follow_deployments
 from forebay.controller.metrics import Metrics
 from forebay.controller.planning import Planner
 from forebay.controller.pod_logs import PodLogs
+from forebay.controller.prefetch import Prefetcher
 from forebay.controller.reconcile import Reconciler
 from forebay.controller.service_times import ServiceTimes
 from forebay.controller.tasks import run_until_one_ends
@@ -65,7 +66,7 @@ async def operate(
                 [
                     *(watch.run() for watch in watches),
                     *(watch.run() for watch in _build_version_watches(client, world, settings)),
-                    tell_versions(client, world.versions),
+                    tell_versions(client, world.versions, Prefetcher(client, settings.site)),
                     gateways.run(),
                     service_times.run(world.pods.find_ready),
                     _begin(watches, gateways, follow),

@@ -32,6 +32,7 @@ class Entry(NamedTuple):
     generation: int
     version: Version
     status: Json
+    prefetch: Json | None = None
 
     @property
     def model(self) -> Model:
@@ -133,6 +134,7 @@ def read_entry(body: Json) -> Entry:
         generation=metadata["generation"],
         version=read_version(body),
         status=body.get("status", {}),
+        prefetch=body["spec"].get("prefetch"),
     )
 
 

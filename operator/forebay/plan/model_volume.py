@@ -1,17 +1,36 @@
-"""A model that lies in a volume: mounted read-only and used where it lies, with no copy."""
+"""A model that lies in a volume: mounted read-only and used where it lies, with no copy.
+
+That is a claim or an NFS folder of the user's own, or what the node's cache brings.
+"""
 
 from typing import Any
 
 from forebay.plan import names
 from forebay.plan.envoy import Json
+from forebay.plan.resolve import ModelFiles
+from forebay.plan.site import Site
 
 _CLAIM, _NFS = "pvc://", "nfs://"
+# The CSI driver of the node's cache, and where in its volume the files are.
+_DRIVER, _FILES = "models.forebay.dev", "files"
 _NAME = "model-source"
 
 
 def is_mounted(uri: str) -> bool:
     """Whether a model's address names a volume."""
     return uri.startswith((_CLAIM, _NFS))
+
+
+def is_cached(uri: str, site: Site) -> bool:
+    """Whether the node's cache brings the model."""
+    return site.node_cache and bool(uri) and not is_mounted(uri)
+
+
+def build_cache_volume(model: ModelFiles) -> Json:
+    """The volume in which the node's agent brings a model. The kubelet hands it the credentials."""
+    secret = {"nodePublishSecretRef": {"name": model.secret_name}} if model.secret_name else {}
+    attributes = {"uri": model.uri, **({"digest": model.digest} if model.digest else {})}
+    return {"name": _NAME, "csi": {"driver": _DRIVER, "readOnly": True, "volumeAttributes": attributes, **secret}}
 
 
 def build_model_volume(uri: str) -> Json:
@@ -33,6 +52,8 @@ def build_model_mount() -> Json:
 
 def find_model_path(uri: str) -> str:
     """Where the model's files are in a container."""
+    if not is_mounted(uri):
+        return f"{names.MODEL_SOURCE}/{_FILES}"
     # No subPath: the kubelet would make a missing folder, where the check before the server names the nearest one.
     path = uri.removeprefix(_CLAIM).partition("/")[2].strip("/") if uri.startswith(_CLAIM) else ""
     return f"{names.MODEL_SOURCE}/{path}" if path else names.MODEL_SOURCE

@@ -10,7 +10,14 @@ from forebay.plan.envoy import Address, DnsName, Json, Upstream
 from forebay.plan.envoy_queue import QueueAddresses, build_queue
 from forebay.plan.inline import format_inline
 from forebay.plan.merge import merge
-from forebay.plan.model_volume import build_model_mount, build_model_volume, find_model_path, is_mounted
+from forebay.plan.model_volume import (
+    build_cache_volume,
+    build_model_mount,
+    build_model_volume,
+    find_model_path,
+    is_cached,
+    is_mounted,
+)
 from forebay.plan.names import Role, build_labels, digest
 from forebay.plan.resolve import ModelFiles, Server, Workload
 from forebay.plan.servers import ServerAddresses, build_server_args
@@ -62,7 +69,7 @@ def _build_spec(workload: Workload, site: Site, predictors: Sequence[DnsName]) -
         # The queue is a native sidecar: it starts before the model and outlives it.
         "initContainers": [*downloads, queue],
         "containers": [_build_server_container(workload, site)],
-        "volumes": _build_volumes(workload),
+        "volumes": _build_volumes(workload, site),
         "terminationGracePeriodSeconds": _drain_s(workload) + _STOPPING_S,
     }
 
@@ -75,14 +82,14 @@ def _build_server_container(workload: Workload, site: Site) -> Json:
     return {
         **_build_container(str(workload.role), site.images.of(workload), site),
         **command,
-        "args": build_server_args(workload, _build_server_addresses(workload)),
+        "args": build_server_args(workload, _build_server_addresses(workload, site)),
         **({"env": env} if env else {}),
         "resources": _build_resources(workload),
         "startupProbe": _build_probe("ready", period_s=_STARTUP_PERIOD_S, failures=_STARTUP_FAILURES),
         "readinessProbe": _build_probe("ready", period_s=2, failures=3),
         "livenessProbe": _build_probe("live", period_s=10, failures=6),
         "lifecycle": {"preStop": _build_drain(workload)},
-        "volumeMounts": _build_mounts(workload),
+        "volumeMounts": _build_mounts(workload, site),
     }
 
 
@@ -151,10 +158,12 @@ def _format_queue(server: Server, addresses: QueueAddresses, timeout_s: float) -
 
 def _build_download(workload: Workload, site: Site) -> Json:
     """What brings the model's files, or looks for them in their volume, and lays them out as the server needs them."""
-    uri, secret = workload.model.uri, workload.model.secret_name
+    uri = workload.model.uri
+    # The kubelet hands the node's agent the Secret.
+    secret = "" if is_cached(uri, site) else workload.model.secret_name
     layout = "triton" if workload.server is Server.TRITON else "plain"
-    mounts = [build_model_mount()] if is_mounted(uri) else []
-    if _has_model_folder(workload):
+    mounts = [build_model_mount()] if _is_in_volume(workload, site) else []
+    if _has_model_folder(workload, site):
         mounts.append({"name": "model", "mountPath": names.MODEL_DIR})
     return {
         **_build_container("download", site.images.runtime, site),
@@ -165,7 +174,9 @@ def _build_download(workload: Workload, site: Site) -> Json:
             f"--layout={layout}",
             f"--name={workload.served_model}",
             *([f"--mounted-at={names.MODEL_SOURCE}"] if is_mounted(uri) else []),
-            *([f"--digest={workload.model.digest}"] if workload.model.digest else []),
+            *([f"--cached-at={names.MODEL_SOURCE}"] if is_cached(uri, site) else []),
+            # The cache is told by its volume.
+            *([f"--digest={workload.model.digest}"] if workload.model.digest and not is_cached(uri, site) else []),
             *_build_format_args(workload.model),
         ],
         **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
@@ -174,16 +185,20 @@ def _build_download(workload: Workload, site: Site) -> Json:
     }
 
 
-def _has_model_folder(workload: Workload) -> bool:
+def _is_in_volume(workload: Workload, site: Site) -> bool:
+    """Whether the model is used where it lies, in a volume."""
+    return is_mounted(workload.model.uri) or is_cached(workload.model.uri, site)
+
+
+def _has_model_folder(workload: Workload, site: Site) -> bool:
     """Whether a pod needs room for the model: for its files, or for the links that make it a Triton repository."""
-    uri = workload.model.uri
-    return bool(uri) and (not is_mounted(uri) or workload.server is Server.TRITON)
+    return bool(workload.model.uri) and (not _is_in_volume(workload, site) or workload.server is Server.TRITON)
 
 
-def _find_model_dir(workload: Workload) -> str:
+def _find_model_dir(workload: Workload, site: Site) -> str:
     if workload.server is Server.TRITON:
         return names.MODEL_REPOSITORY
-    return find_model_path(workload.model.uri) if is_mounted(workload.model.uri) else names.MODEL_FILES
+    return find_model_path(workload.model.uri) if _is_in_volume(workload, site) else names.MODEL_FILES
 
 
 def _build_format_args(model: ModelFiles) -> list[str]:
@@ -203,29 +218,31 @@ def _build_resources(workload: Workload) -> Json:
     }
 
 
-def _build_volumes(workload: Workload) -> list[Json]:
+def _build_volumes(workload: Workload, site: Site) -> list[Json]:
     volumes: list[dict[str, Any]] = [
         {"name": "runtime", "configMap": {"name": build_queue_map_name(workload)}},
         {"name": "tmp", "emptyDir": {}},
         {"name": "shm", "emptyDir": {"medium": "Memory"}},
     ]
-    if _has_model_folder(workload):
+    if _has_model_folder(workload, site):
         volumes.append({"name": "model", "emptyDir": {}})
     if is_mounted(workload.model.uri):
         volumes.append(build_model_volume(workload.model.uri))
+    if is_cached(workload.model.uri, site):
+        volumes.append(build_cache_volume(workload.model))
     if workload.script:
         volumes.append({"name": "script", "configMap": {"name": build_script_map_name(workload)}})
     return volumes
 
 
-def _build_mounts(workload: Workload) -> list[Json]:
+def _build_mounts(workload: Workload, site: Site) -> list[Json]:
     mounts: list[dict[str, Any]] = [
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  (the container's own)
         {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
     ]
-    if _has_model_folder(workload):
+    if _has_model_folder(workload, site):
         mounts.append({"name": "model", "mountPath": names.MODEL_DIR, "readOnly": True})
-    if is_mounted(workload.model.uri):
+    if _is_in_volume(workload, site):
         mounts.append(build_model_mount())
     if workload.script:
         mounts.append({"name": "script", "mountPath": names.SCRIPT_DIR, "readOnly": True})
@@ -247,13 +264,13 @@ def build_script_map_name(workload: Workload) -> str:
     return f"{build_prefix(workload)}-script-{digest(workload.script)}"
 
 
-def _build_server_addresses(workload: Workload) -> ServerAddresses:
+def _build_server_addresses(workload: Workload, site: Site) -> ServerAddresses:
     return ServerAddresses(
         http=Address(_LOOPBACK, names.MODEL_HTTP_PORT),
         grpc=Address(_LOOPBACK, names.MODEL_GRPC_PORT),
         metrics=Address(_LOOPBACK, names.MODEL_METRICS_PORT),
         egress=Address(_LOOPBACK, names.EGRESS_PORT),
-        model_dir=_find_model_dir(workload),
+        model_dir=_find_model_dir(workload, site),
         script=f"{names.SCRIPT_DIR}/{names.SCRIPT_FILE}",
     )
 

@@ -10,6 +10,7 @@ from forebay.plan.versions import Version, describe_conflict, sort_versions
 from forebay.status.conditions import READY, build_conditions, find
 
 Json = dict[str, Any]
+PREFETCHED = "Prefetched"
 
 
 def summarize_version(
@@ -26,6 +27,15 @@ def summarize_version(
         ),
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def add_prefetch(status: Json, prefetch: Trouble, previous: Mapping[str, Any], now: datetime) -> Json:
+    """The status with a condition more: whether the nodes have it that are to."""
+    finding = find(PREFETCHED, prefetch.reason is Reason.READY, prefetch)
+    generation = int(status["observedGeneration"])
+    (made,) = build_conditions([finding], generation=generation, previous=previous, now=now)
+    added = made.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {**status, "conditions": [*status["conditions"], added]}
 
 
 def _check_aliases(version: Version, siblings: Sequence[Version]) -> Trouble | None:

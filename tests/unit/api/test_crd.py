@@ -14,9 +14,10 @@ from forebay.api import Model, ModelDeploymentStatus
 from forebay.api.crd import UNSEEN, build_crd, build_schema, inline
 from forebay.api.generate import diff, main, render_files
 from forebay.api.kinds import KINDS
+from forebay.api.node_cache import NodeCache
 
 ROOT = Path(__file__).parents[3]
-CRDS = {name: build_crd(kind) for name, kind in KINDS.items()}
+CRDS = {name: build_crd(kind) for name, kind in {**KINDS, "NodeCache": NodeCache}.items()}
 # All that the structural schemas of apiextensions.k8s.io/v1 may hold, and this project uses.
 KEYWORDS = {
     "type", "description", "properties", "required", "items", "additionalProperties", "enum", "default", "pattern",

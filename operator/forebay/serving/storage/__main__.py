@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from forebay.serving.formats.suffixes import SUFFIXES
-from forebay.serving.storage import mounted
+from forebay.serving.storage import cached, mounted
 from forebay.serving.storage.errors import StorageError, from_os_error
 from forebay.serving.storage.fetch import Fetched, fetch_model, in_place
 from forebay.serving.storage.layout import arrange_triton
@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--name", help="the model's name, when its config.pbtxt gives none")
     parser.add_argument("--allow-loopback", action="store_true", help="https: may lead to this machine: not in a pod")
     parser.add_argument("--mounted-at", type=Path, metavar="DIR", help="where the volume of a pvc or nfs address is")
+    parser.add_argument("--cached-at", type=Path, metavar="DIR", help="where the node's cache brings the files")
     parser.add_argument("--digest", default="", help="sha256:HEX of the content, as a ModelVersion has it: else refuse")
     parser.add_argument("--format", choices=list(SUFFIXES), help="what it is, where it is no Triton repository")
     parser.add_argument("--config", default="", help="part of a config.pbtxt, over what is generated for --format")
@@ -54,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _bring(options: argparse.Namespace) -> Fetched:
     if options.mounted_at is not None:
         return in_place(options.uri, mounted.find(options.uri, options.mounted_at), options.digest)
+    if options.cached_at is not None:
+        return cached.wait(options.cached_at, _report)
     return fetch_model(options.uri, options.to, _report, allow_loopback=options.allow_loopback, digest=options.digest)
 
 

@@ -83,18 +83,29 @@ def _bring(wanted: _Wanted, source: Source, place: Place, on_progress: OnProgres
         if wanted.digest:
             wanted.require(place.read_digest(), list_files(place.dest))
         return Fetched(place.dest, sum(sizes_of(place.dest).values()), cached=True)
+    found = fetch_tree(source, listing, place, on_progress, with_digest=bool(wanted.digest))
+    if wanted.digest:
+        wanted.require(found, dict.fromkeys(item.path for item in listing.items))
+    return Fetched(place.dest, place.switch(wanted.uri, listing, digest=found), cached=False)
+
+
+def fetch_tree(
+    source: Source, listing: Listing, place: Place, on_progress: OnProgress | None, *, with_digest: bool = False
+) -> str:
+    """Bring all that is listed to `place.tree`, archives unpacked; the content's digest, where it is asked for.
+
+    Raises StorageError or OSError.
+    """
     check_paths(listing, "the source")
     packed = any(item.packed for item in listing.items)
     folder = place.packed if packed else place.tree
-    sums = _download(source, listing, folder, _Reporting(place, on_progress, with_digest=bool(wanted.digest)))
+    sums = _download(source, listing, folder, _Reporting(place, on_progress, with_digest=with_digest))
     if packed:
         _unpack(listing, folder, place.tree)
-    found = ""
-    if wanted.digest:
-        # Of an archive it is the content that counts.
-        found = read_digest(place.tree) if packed else build_digest(sums)
-        wanted.require(found, sums)
-    return Fetched(place.dest, place.switch(wanted.uri, listing, digest=found), cached=False)
+    if not with_digest:
+        return ""
+    # Of an archive it is the content that counts.
+    return read_digest(place.tree) if packed else build_digest(sums)
 
 
 def _unpack(listing: Listing, folder: Path, tree: Path) -> None:

@@ -1,0 +1,58 @@
+"""Which of a Secret's keys a download is given.
+
+The agent is root on its node. AWS_CONFIG_FILE, LD_PRELOAD and their like would let whoever writes a Secret run programs
+there: so a few are let through by name, and no others.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from forebay.serving.storage.addresses import Guard
+
+ALLOWED = frozenset(
+    {
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
+        "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3",
+        "GOOGLE_APPLICATION_CREDENTIALS_JSON",
+        "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_KEY", "AZURE_STORAGE_CONNECTION_STRING",
+        "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET",
+        "HF_TOKEN", "HF_ENDPOINT",
+        "DOCKER_AUTH_CONFIG",
+        "HTTPS_TOKEN",
+    }
+)  # fmt: skip
+# Of the agent's own: how to find Python, and the way out.
+_INHERITED = frozenset(
+    {"PATH", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE", "LANG", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+     "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"}
+)  # fmt: skip
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "HF_ENDPOINT")
+# The node's own identity is nobody's credentials.
+_FIXED = {"AWS_EC2_METADATA_DISABLED": "true", "NO_GCE_CHECK": "true", "PYTHONUNBUFFERED": "1", "HOME": "/nonexistent"}
+
+
+def build_environment(secret: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a download."""
+    own = {name: value for name, value in os.environ.items() if name in _INHERITED}
+    return {**own, **_FIXED, **{name: value for name, value in secret.items() if name in ALLOWED}}
+
+
+def check_endpoints(environment: Mapping[str, str], *, allow_loopback: bool) -> None:
+    """Refuse a storage's address that leads to this machine or to its credentials: StorageError(UnsupportedURI)."""
+    for name in _ENDPOINTS:
+        if not (host := urlsplit(environment.get(name, "")).hostname):
+            continue
+        guard = Guard(f"{name} of the credentials", allow_loopback=allow_loopback)
+        guard.check_host(host)
+        for address in _resolve(host):
+            guard.check_host(address)
+
+
+def _resolve(host: str) -> set[str]:
+    try:
+        return {str(ip_address(found[4][0])) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, ValueError):
+        return set()  # the connection fails for the same reason, and says so

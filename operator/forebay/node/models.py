@@ -1,0 +1,166 @@
+"""Fills a volume with a model: what the node has is linked, the rest is downloaded once for all who wait for it."""
+
+import os
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from forebay.node.child import Cancel, Workers
+from forebay.node.counts import Counts
+from forebay.node.credentials import build_environment, check_endpoints
+from forebay.node.flights import Flight, Flights
+from forebay.node.identity import find_origin, identify, identify_listing, name_download
+from forebay.node.store import Store
+from forebay.node.trees import Known, Tree, take_in
+from forebay.node.volumes import Asked, Volume
+from forebay.serving.storage.content import require_digest
+from forebay.serving.storage.errors import StorageError, redact
+from forebay.serving.storage.place import Place
+from forebay.serving.storage.progress import Progress
+from forebay.serving.storage.source import Item, Listing
+
+LISTINGS = 4
+# What was found may be evicted, and a source may change, before it is used.
+_TRIES = 3
+
+
+class Models:
+    """Brings models. `downloads` are let run at once; listings, which are short, never wait for them."""
+
+    def __init__(self, store: Store, workers: Workers, counts: Counts, *, downloads: int) -> None:
+        self.flights = Flights()
+        self._store, self._workers, self._counts = store, workers, counts
+        self._listings, self._downloads = threading.Semaphore(LISTINGS), threading.Semaphore(downloads)
+
+    def fill(self, volume: Volume, asked: Asked, secret: Mapping[str, str], cancel: Cancel) -> None:
+        """Make the volume's files. Raises StorageError, OSError or Cancelled."""
+        environment = build_environment(secret)
+        check_endpoints(environment, allow_loopback=self._workers.allow_loopback)
+        source = _Source(asked, environment, find_origin(asked.uri, environment))
+        for last in (*[False] * (_TRIES - 1), True):
+            # With the volume's own credentials, whatever is there already.
+            with self._listings:
+                cancel.check()
+                listing = self._workers.run({"uri": asked.uri}, environment, cancel)
+            try:
+                self._bring(volume, source, listing, cancel)
+            except FileNotFoundError:
+                if last:
+                    raise
+            else:
+                return
+
+    def _bring(self, volume: Volume, source: "_Source", listing: Listing, cancel: Cancel) -> None:
+        known = self._store.known
+        if (tree := source.find(known, listing)) and tree.is_in(self._store.blobs):
+            self._show(volume, source, tree, hit=True)
+            return
+        name = name_download(source.asked.uri, listing)
+        with self.flights.turn(name, volume.tell_progress, cancel) as flight:
+            if (tree := source.find(known, listing)) and tree.is_in(self._store.blobs):
+                self._show(volume, source, tree, hit=True)
+                return
+            with self._downloads:
+                cancel.check()
+                folder = self._store.downloads / name
+                tree = self._download(source, listing, folder, (volume, flight, cancel))
+                self._show(volume, source, tree, hit=False)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _download(self, source: "_Source", listing: Listing, folder: Path, who: tuple[Volume, Flight, Cancel]) -> Tree:
+        """Fetch what is missing into the store. The folder stays, so that nothing of it is evicted yet."""
+        volume, flight, cancel = who
+        known, blobs = self._store.known, self._store.blobs
+        have = [item for item in listing.items if (tree := source.find_item(known, item)) and tree.is_in(blobs)]
+        missing = [item.size or 0 for item in listing.items if item not in have]
+        place = Place(folder / "model")
+        self._prepare(folder)
+
+        def follow(progress: Progress) -> None:
+            flight.progress = progress
+            volume.tell_progress(progress)
+
+        with self._store.room(folder.name, sum(missing)):
+            asked = {"uri": source.asked.uri, "to": str(place.dest), "skip": [[i.path, i.etag, i.size] for i in have]}
+            listing = self._workers.run(asked, source.environment, cancel, follow)
+            fetched = take_in(place.tree, blobs)
+        self._counts.downloaded(sum(blobs.find(name).stat().st_size for name in fetched.files.values()))
+        tree = source.keep(known, listing, fetched)
+        try:
+            self._store.make_room()
+        except StorageError:
+            # An archive that is larger than it looked: out with it, and nothing else is in the way.
+            shutil.rmtree(folder)
+            self._store.make_room()
+            raise
+        return tree
+
+    def _prepare(self, folder: Path) -> None:
+        """Let the worker go on where another was: what is in the store already is taken out of its hands."""
+        folder.mkdir(exist_ok=True)
+        user = self._workers.user
+        for path in (folder, *folder.rglob("*")):
+            if path.is_file() and not path.is_symlink() and path.stat().st_nlink > 1:
+                path.unlink()
+            elif user is not None and os.geteuid() == 0:
+                os.chown(path, user, user, follow_symlinks=False)
+
+    def _show(self, volume: Volume, source: "_Source", tree: Tree, *, hit: bool) -> None:
+        source.check_digest(tree)
+        new = volume.folder / "new"
+        shutil.rmtree(new, ignore_errors=True)
+        size = tree.build(self._store.blobs, new)
+        # Left by an agent that was killed before it could say so.
+        shutil.rmtree(volume.files, ignore_errors=True)
+        new.rename(volume.files)
+        model = self._store.catalog.keep(source.origin, source.asked.uri, tree, size)
+        self._counts.filled(hit=hit)
+        volume.tell_complete(size, hit=hit, model=model)
+
+
+class _Source:
+    """An address as one volume's credentials see it."""
+
+    def __init__(self, asked: Asked, environment: Mapping[str, str], origin: str) -> None:
+        self.asked, self.environment, self.origin = asked, environment, origin
+        self._scheme = urlsplit(asked.uri).scheme
+
+    def find(self, known: Known, listing: Listing) -> Tree | None:
+        """What the node has of it, if that is all."""
+        if any(item.packed for item in listing.items):
+            return known.get(identify_listing(self._scheme, self.origin, listing))
+        files = {}
+        for item in listing.items:
+            tree = self.find_item(known, item)
+            if tree is None:
+                return None
+            files[item.path] = tree.files[Known.FILE]
+        return Tree(files, folders=[*listing.folders])
+
+    def find_item(self, known: Known, item: Item) -> Tree | None:
+        """What the node has of one file; archives count as a whole alone."""
+        return None if item.packed else known.get(identify(self._scheme, self.origin, item))
+
+    def keep(self, known: Known, listing: Listing, fetched: Tree) -> Tree:
+        """Keep what was fetched by what the source says of it, and answer the whole."""
+        if any(item.packed for item in listing.items):
+            tree = Tree(fetched.files, fetched.links, [*fetched.folders, *listing.folders])
+            known.keep(identify_listing(self._scheme, self.origin, listing), tree)
+            return tree
+        files = {}
+        for item in listing.items:
+            if item.path in fetched.files:
+                files[item.path] = fetched.files[item.path]
+                known.keep(identify(self._scheme, self.origin, item), Tree({Known.FILE: files[item.path]}))
+            elif there := self.find_item(known, item):
+                files[item.path] = there.files[Known.FILE]
+            else:
+                raise FileNotFoundError(item.path)
+        return Tree(files, folders=[*listing.folders])
+
+    def check_digest(self, tree: Tree) -> None:
+        """Raise StorageError(DigestMismatch) where the content isn't what the ModelVersion says."""
+        if self.asked.digest:
+            require_digest(tree.digest, self.asked.digest, where=redact(self.asked.uri), names=tree.files)

@@ -1,0 +1,129 @@
+"""All that the agent keeps on its disk, within its bounds."""
+
+import fcntl
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from forebay.node.blobs import Blobs
+from forebay.node.catalog import Catalog
+from forebay.node.trees import Known
+from forebay.serving.storage.errors import Reason, StorageError, show_bytes
+from forebay.serving.storage.place import SPARE_BYTES
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes of the store: in all, and what nobody uses now."""
+
+    bytes: int
+    idle_bytes: int
+
+
+class Store:
+    """The agent's folder. It belongs to one agent at a time."""
+
+    def __init__(self, root: Path, *, limit_bytes: int, on_evicted: Callable[[int], None] = lambda _: None) -> None:
+        self.root, self.limit_bytes = root, limit_bytes
+        self.volumes, self.downloads, self.stage = root / "volumes", root / "downloads", root / "stage"
+        self.blobs, self.known, self.catalog = (
+            Blobs(root / "blobs"),
+            Known(root / "known"),
+            Catalog(root / "models"),
+        )
+        self._on_evicted = on_evicted
+        # Of the downloads that run: what each will need in all.
+        self._reserved: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Make the folders, and keep other agents out: waits until the one before has ended. Raises OSError."""
+        for folder in (self.root, self.volumes, self.downloads, self.stage):
+            folder.mkdir(parents=True, exist_ok=True)
+            # The worker passes through, and reads nothing.
+            folder.chmod(0o711)
+        self._file = (self.root / "lock").open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def measure(self) -> Usage:
+        """What is on the disk now."""
+        blobs = self.blobs.list_files()
+        partial = sum(_measure(folder) for folder in self.downloads.glob("*"))
+        return Usage(sum(each.bytes for each in blobs) + partial, sum(each.bytes for each in blobs if not each.in_use))
+
+    @contextmanager
+    def room(self, name: str, need_bytes: int) -> Iterator[None]:
+        """Keep so much free for a download while it runs. Raises StorageError(DiskFull)."""
+        with self._lock:
+            self._reserved[name] = need_bytes
+            try:
+                self._make_room(name)
+            except StorageError:
+                del self._reserved[name]
+                raise
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved.pop(name, None)
+
+    def make_room(self) -> None:
+        """Evict what is over the limit now. Raises StorageError(DiskFull) where all of it is in use."""
+        with self._lock:
+            self._make_room("")
+
+    def _make_room(self, name: str) -> None:
+        excess = max(self._find_excess())
+        if excess > 0:
+            gained = self.blobs.evict(excess)
+            if gained:
+                self._on_evicted(gained)
+                self.forget_lost()
+            if gained < excess:
+                self._drop_downloads()
+        # A disk that is full of other things is the download's to tell.
+        excess, _ = self._find_excess()
+        if excess > 0:
+            need = self._reserved.get(name, 0)
+            raise StorageError(
+                Reason.DISK_FULL,
+                f"the node's cache may hold {show_bytes(self.limit_bytes)}, and is full with models that are in use: "
+                f"{show_bytes(excess)} are missing for {show_bytes(need)}; raise nodeCache.sizeLimit, or serve fewer "
+                "models on this node",
+            )
+
+    def forget_lost(self) -> None:
+        """Bring what is known of files in line with what is there."""
+        self.known.forget_lost(self.blobs)
+        self.catalog.forget_lost(self.blobs)
+
+    def _find_excess(self) -> tuple[int, int]:
+        """Bytes over the limit, and over what the disk has, once all that is promised is there."""
+        blobs = sum(each.bytes for each in self.blobs.list_files())
+        partial = {folder.name: _measure(folder) for folder in self.downloads.glob("*")}
+        names = partial.keys() | self._reserved.keys()
+        pending = sum(max(partial.get(name, 0), self._reserved.get(name, 0)) for name in names)
+        to_come = sum(max(0, need - partial.get(name, 0)) for name, need in self._reserved.items())
+        free = shutil.disk_usage(self.root).free - SPARE_BYTES
+        return blobs + pending - self.limit_bytes, to_come - free
+
+    def _drop_downloads(self) -> None:
+        """Delete downloads that nobody goes on with."""
+        for folder in self.downloads.glob("*"):
+            if folder.name not in self._reserved:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measure(folder: Path) -> int:
+    """Bytes on disk under a folder, less what the store counts."""
+    size = 0
+    for path in folder.rglob("*"):
+        try:
+            entry = path.lstat()
+        except FileNotFoundError:
+            continue
+        size += entry.st_blocks * 512 if entry.st_nlink == 1 and not path.is_dir() else 0
+    return size
