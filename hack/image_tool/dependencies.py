@@ -41,7 +41,10 @@ def install(group: str) -> Tree:
         "--python", sys.executable, timeout_s=INSTALL_S,
     )  # fmt: skip
     site = venv / "lib" / PYTHON / "site-packages"
-    return {**place(compile_files(find_files(site)), PACKAGES), **build_venv(VENV)}
+    # What builds images installs their packages by it.
+    program = venv / "bin/uv"
+    programs = {f"{VENV}/bin/uv": program} if program.exists() else {}
+    return {**place(compile_files(find_files(site)), PACKAGES), **build_venv(VENV), **programs}
 
 
 def build_venv(where: str) -> dict[str, bytes | Link]:

@@ -60,8 +60,9 @@ def test_the_image_serves_by_rest_and_grpc(registry: ImageRegistry, tmp_path: Pa
     (tmp_path / "model/factor.txt").write_text("3\n")
     (base,) = registry.client.get("/v2/forebay/runtime/tags/list").json()["tags"]
     command = [
-        sys.executable, "-m", "forebay.cli", "build", "scaler.py", "--requirements", "requirements.txt", "--model", "model",
-        "--base", f"{registry.host}/forebay/runtime:{base}", "--tag", f"{registry.host}/models/scaler:1",
+        sys.executable, "-m", "forebay.cli", "build", "scaler.py", "--requirements", "requirements.txt",
+        "--model", "model", "--base", f"{registry.host}/forebay/runtime:{base}",
+        "--tag", f"{registry.host}/models/scaler:1",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

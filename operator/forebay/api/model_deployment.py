@@ -65,7 +65,7 @@ class Custom(Model):
         *(
             Rule(
                 f"!has(self.{port}) || !(self.{port} in [8080, 8100, 9090, 9901])",
-                "is taken by the queue, which is in the same pod: 8080, 8100, 9090 and 9901 are; write another, as 8000",
+                "is taken by the queue in the same pod, as are 8080, 8100, 9090 and 9901: write another, as 8000",
                 f".{port}",
             )
             for port in ("port", "grpcPort")

@@ -66,9 +66,9 @@ class Built:
 
 def fulfil(order: Order, listener: Listener) -> Built:
     """Build, and push or write. Raises BuildError: first for what can be told with no network."""
+    script = read_script(order.script, order.added, role=order.role)
     if not order.target and not order.output:
         raise BuildError("where to? write --tag REGISTRY/NAME:TAG, or --output FILE.tar")
-    script = read_script(order.script, order.added, role=order.role)
     base_name = read_name(order.base)
     target_name = read_target(order.target) if order.target else None
     platforms = list(dict.fromkeys(order.platforms)) or [choose_platform()]

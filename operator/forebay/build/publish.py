@@ -58,7 +58,7 @@ def push(image: Image, source: BaseImage, target: Target, *, tag: str, on_bytes:
             target.put(document, document.descriptor.digest)
         target.put(image.top, tag)
     except StorageError as error:
-        raise BuildError(error.message) from error
+        raise BuildError(error.message, passing=error.transient) from error
     return sent
 
 
@@ -83,7 +83,7 @@ def write_layout(image: Image, source: BaseImage, path: Path, *, name: str, on_b
     try:
         put(path, files, image.documents, streams)
     except StorageError as error:
-        raise BuildError(f"the base can't be had: {error.message}") from error
+        raise BuildError(f"the base can't be had: {error.message}", passing=error.transient) from error
 
 
 def _counted(chunks: Iterator[bytes], on_bytes: OnBytes) -> Iterator[bytes]:

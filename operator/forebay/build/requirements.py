@@ -28,6 +28,7 @@ _SERVING = {
 }  # fmt: skip
 _INSTALL_S = 1800
 _SAID_LINES = 12
+_UNREACHED = re.compile(r"error sending request|operation timed out|server error|dns error", re.IGNORECASE)
 # Of the machine or the moment that installed it. Programs start by the path of an interpreter of that machine.
 _LEFT_OUT = re.compile(r"bin/|\.lock$|(.*/)?__pycache__/|.*\.pyc$|[^/]+\.dist-info/(direct_url|uv_cache)\.json$")
 
@@ -70,7 +71,8 @@ def install(requirements: Requirements, *, platform: str, python: str, folder: P
         said = "\n".join(done.stderr.strip().splitlines()[-_SAID_LINES:])
         raise BuildError(
             f"{requirements.file} can't be installed from wheels for {platform} and Python {python}:\n{said}\n"
-            "Only wheels are taken: choose versions that have one there, or leave the platform out"
+            "Only wheels are taken: choose versions that have one there, or leave the platform out",
+            passing=_UNREACHED.search(done.stderr) is not None,
         )
     return read_site(site)
 
