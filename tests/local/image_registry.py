@@ -75,17 +75,17 @@ class ImageRegistry:
 
 
 @contextmanager
-def serving_images(folder: Path, **config: Json) -> Iterator[str]:
+def serving_images(folder: Path, *, address: str = "127.0.0.1", port: int = 0, **config: Json) -> Iterator[str]:
     """The host of a registry that keeps what it is given in a folder. `config` is merged over its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     own: Json = {
         "version": 0.1,
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-        "http": {"addr": f"127.0.0.1:{port}", **config.pop("http", {})},
+        "http": {"addr": f"{address}:{port}", **config.pop("http", {})},
         "log": {"level": "error"},
     }
     (folder / "config.yml").write_text(json.dumps(own | config))
     command = [str(ensure_go_program(REGISTRY)), "serve", str(folder / "config.yml")]
-    with running(command, port, folder, OTEL_TRACES_EXPORTER="none"):
-        yield f"localhost:{port}"
+    with running(command, port, folder, address=address, OTEL_TRACES_EXPORTER="none"):
+        yield f"{'localhost' if address == '127.0.0.1' else address}:{port}"
