@@ -137,4 +137,7 @@ def _explain(error: StorageError, name: ImageName) -> BuildError:
             f"the base {name} isn't public, or isn't there: correct the base, or `docker login {name.registry}` (in an "
             "ImageBuild: spec.pushSecretName)"
         )
-    return BuildError(f"the base can't be had: {error.message}", passing=error.transient)
+    plain = (
+        f"; if {name.registry} has no TLS, say so: --insecure" if error.reason is Reason.ENDPOINT_UNREACHABLE else ""
+    )
+    return BuildError(f"the base can't be had: {error.message}{plain}", passing=error.transient)

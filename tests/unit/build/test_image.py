@@ -1,10 +1,12 @@
 """What an image says of itself: config, manifest, index; names; what of installed packages stays."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from forebay.build.base import RUNTIME_LABEL
 from forebay.build.errors import BuildError
 from forebay.build.image import (
     CONFIG,
@@ -127,3 +129,9 @@ def test_modules_beside_a_script_come_with_it(tmp_path: Path) -> None:
     names = ["serve.py", "one.py", "pack/__init__.py", "pack/data.json", "pack/deep.py", "extra/words.txt"]
     assert set(script.files) == {f"{APP}/{name}" for name in names}
     assert (script.role, script.class_name) == ("predictor", "A")
+
+
+def test_the_runtime_says_what_it_is() -> None:
+    root = Path(__file__).parents[3]
+    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    assert f"LABEL {RUNTIME_LABEL}={version}" in (root / "serving-images/runtime.Containerfile").read_text()
