@@ -15,16 +15,19 @@ from cluster_tool import host, kind, places
 from cluster_tool.probes import listens
 from cluster_tool.speech import ClusterError, complain, say, step
 
-from forebay.local.errors import LocalError
+from forebay.build.layers import read_file
+from forebay.build.names import read_target
+from forebay.build.registry import Target, is_plain
+from forebay.errors import UserError
 from image_tool import layers
 from image_tool.archive import BuiltImage, write_archive
-from image_tool.definitions import Image, build_config, define_images
-from image_tool.layers import hash_text
+from image_tool.definitions import VERSION, Image, build_config, define_images
 
 REGISTRY = "forebay.test"
 USAGE = """
   hack/images                                  build all, load what the cluster lacks
   hack/images runtime                          only this one
+  hack/images runtime --push localhost:5000    push it to a registry, as forebay/runtime:VERSION
   hack/images --to FOLDER                      write docker-archives too, for `docker load` or another cluster
   helm install ... --values ~/.local/state/forebay-cluster/images.yaml
 """
@@ -39,12 +42,15 @@ def main() -> int:
         prog="hack/images", description=__doc__, epilog=USAGE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("image", nargs="*", type=name, metavar="IMAGE", help=f"of {', '.join(NAMES)}; all unless told")
+    parser.add_argument(
+        "--push", metavar="REGISTRY", help="push to this registry instead of giving them to the cluster"
+    )
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write docker-archives there")
     arguments = parser.parse_args()
     try:
         with places.exclusively():
-            run(arguments.image or NAMES, arguments.to)
-    except (ClusterError, LocalError) as error:
+            run(arguments.image or NAMES, arguments.to, arguments.push)
+    except (ClusterError, UserError) as error:
         complain(str(error))
         return 1
     except KeyboardInterrupt:
@@ -59,7 +65,7 @@ def name(text: str) -> str:
     return text
 
 
-def run(names: tuple[str, ...] | list[str], folder: Path | None) -> None:
+def run(names: tuple[str, ...] | list[str], folder: Path | None, registry: str | None) -> None:
     wanted = define_images(say)
     images = {name: build(wanted[name]) for name in names}
     for image in images.values():
@@ -70,6 +76,11 @@ def run(names: tuple[str, ...] | list[str], folder: Path | None) -> None:
             with step(f"wrote {folder / name}.tar"):
                 write_archive(folder / f"{name}.tar", [image])
     layers.forget_unused()
+    if registry:
+        for image in images.values():
+            with step(f"pushed {image.name} to {registry}"):
+                say(push(image, registry))
+        return
     if not is_up():
         say("no cluster to load them into: `hack/cluster up`, then this again")
         return
@@ -79,11 +90,25 @@ def run(names: tuple[str, ...] | list[str], folder: Path | None) -> None:
 
 def build(image: Image) -> BuiltImage:
     built = [layers.ensure_layer(layer) for layer in image.layers]
-    config = build_config(image, [layer.digest for layer in built])
-    digest = hash_text(config.decode())
+    config = build_config(image, built)
+    digest = config.descriptor.digest.removeprefix("sha256:")
     exact = f"{REGISTRY}/{image.name}:{digest[:12]}"
     reference = f"{REGISTRY}/{image.name}:{image.tag}" if image.tag else exact
     return BuiltImage(image.name, reference, exact, config, built)
+
+
+def push(image: BuiltImage, registry: str) -> str:
+    """What it is called there."""
+    name = read_target(f"{registry}/forebay/{image.name}:{VERSION}")
+    target = Target(name, allow_loopback=True, plain=is_plain(name, insecure=False))
+    blobs = {each: layer.archive for each, layer in zip(image.descriptors, image.layers, strict=True)}
+    for blob, archive in blobs.items():
+        if not target.has(blob.digest):
+            target.upload(blob, lambda archive=archive: read_file(archive))
+    target.upload(image.config.descriptor, lambda: [image.config.body])
+    target.put(image.manifest, name.tag)
+    target.close()
+    return f"{name} is {image.manifest.descriptor.digest}"
 
 
 def is_up() -> bool:

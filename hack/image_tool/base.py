@@ -12,7 +12,8 @@ from py_compile import PycInvalidationMode
 
 from cluster_tool.images import unpack_busybox
 
-from image_tool.layers import Folder, Layer, Link, Tree, hash_text
+from forebay.build.tree import Folder, Link, Tree, place
+from image_tool.layers import Layer, hash_text
 from image_tool.libraries import find_libraries
 
 USER = 1000
@@ -103,10 +104,6 @@ def compile_files(files: dict[str, Path]) -> dict[str, Path]:
         staged, quiet=2, workers=0, stripdir=staged, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
     )
     return find_files(staged, skipped=())
-
-
-def place(files: dict[str, Path], where: str) -> dict[str, Path]:
-    return {f"{where}/{name}": path for name, path in files.items()}
 
 
 def make_staging() -> Path:

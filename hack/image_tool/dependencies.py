@@ -8,8 +8,9 @@ from pathlib import Path
 from cluster_tool.commands import call
 from cluster_tool.places import CACHE, REPOSITORY
 
-from image_tool.base import PREFIX, PYTHON, build_python_layer, compile_files, find_files, place
-from image_tool.layers import Layer, Link, Tree, hash_text
+from forebay.build.tree import Link, Tree, place
+from image_tool.base import PREFIX, PYTHON, build_python_layer, compile_files, find_files
+from image_tool.layers import Layer, hash_text
 
 VENV = "/opt/venv"
 PACKAGES = f"{VENV}/lib/{PYTHON}/site-packages"
@@ -40,7 +41,10 @@ def install(group: str) -> Tree:
         "--python", sys.executable, timeout_s=INSTALL_S,
     )  # fmt: skip
     site = venv / "lib" / PYTHON / "site-packages"
-    return {**place(compile_files(find_files(site)), PACKAGES), **build_venv(VENV)}
+    # What builds images installs their packages by it.
+    program = venv / "bin/uv"
+    programs = {f"{VENV}/bin/uv": program} if program.exists() else {}
+    return {**place(compile_files(find_files(site)), PACKAGES), **build_venv(VENV), **programs}
 
 
 def build_venv(where: str) -> dict[str, bytes | Link]:

@@ -1,34 +1,22 @@
-"""Layers: what lies where in an image, as a tar that is the same whenever its content is."""
+"""Layers, made once: each is a tar that is the same whenever its content is."""
 
 import hashlib
-import io
 import os
-import stat
-import tarfile
 import time
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from cluster_tool.places import CACHE
 from cluster_tool.speech import step
 
+from forebay.build import tree
+from forebay.build.tree import Tree
+
 LAYERS = CACHE / "image-layers"
 # A layer that no build used for this long is removed: each change of uv.lock leaves some 400 MB.
 UNUSED_S = 3 * 24 * 3600
 SOURCES = Path(__file__).parent
-
-
-class Link(NamedTuple):
-    target: str
-
-
-class Folder(NamedTuple):
-    mode: int
-
-
-# By path in the image. Folders above are made as they are needed.
-Tree = Mapping[str, Path | bytes | Link | Folder]
 
 
 class Layer(NamedTuple):
@@ -61,16 +49,16 @@ def ensure_layer(layer: Layer) -> BuiltLayer:
     LAYERS.mkdir(parents=True, exist_ok=True)
     # How a layer is made is part of what it follows from.
     makers = [path for path in SOURCES.glob("*.py") if path.stem not in {"__main__", "archive"}]
-    key = hash_text(layer.key, hash_files(SOURCES, makers))[:16]
+    key = hash_text(layer.key, hash_files(SOURCES, makers), hash_file(Path(tree.__file__)))[:16]
     found = next(LAYERS.glob(f"{layer.name}-{key}-*.tar"), None)
     if found is None:
         with step(f"layer {layer.name}"):
-            tree = layer.build()
+            content = layer.build()
             made = LAYERS / f".{layer.name}.{os.getpid()}"
             try:
                 with made.open("wb") as written:
                     writer = HashingWriter(written)
-                    write_tar(writer, tree)
+                    tree.write_tar(writer, content)
                 found = LAYERS / f"{layer.name}-{key}-{writer.digest.hexdigest()}.tar"
                 made.rename(found)
             finally:
@@ -96,34 +84,3 @@ class HashingWriter:
     def write(self, data: bytes) -> int:
         self.digest.update(data)
         return self.file.write(data)
-
-
-def write_tar(file: HashingWriter, tree: Tree) -> None:
-    folders: set[str] = set()
-    with tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT) as tar:
-        for name, content in sorted(tree.items()):
-            for parent in reversed(PurePosixPath(name).parents[:-1]):
-                if str(parent) not in folders and str(parent) not in tree:
-                    folders.add(str(parent))
-                    tar.addfile(build_member(str(parent), Folder(0o755)))
-            member = build_member(name, content)
-            if isinstance(content, Path):
-                with content.open("rb") as source:
-                    tar.addfile(member, source)
-            else:
-                tar.addfile(member, io.BytesIO(content) if isinstance(content, bytes) else None)
-
-
-def build_member(name: str, content: Path | bytes | Link | Folder) -> tarfile.TarInfo:
-    """Root's, and of no time: what is in a layer is for reading."""
-    member = tarfile.TarInfo(name.lstrip("/"))
-    if isinstance(content, Folder):
-        member.type, member.mode = tarfile.DIRTYPE, content.mode
-    elif isinstance(content, Link):
-        member.type, member.linkname, member.mode = tarfile.SYMTYPE, content.target, 0o777
-    elif isinstance(content, bytes):
-        member.size, member.mode = len(content), 0o755 if content.startswith(b"#!") else 0o644
-    else:
-        found = content.stat()
-        member.size, member.mode = found.st_size, 0o755 if found.st_mode & stat.S_IXUSR else 0o644
-    return member

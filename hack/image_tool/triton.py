@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
+from forebay.build.tree import Tree, place
 from forebay.local.triton.environment import TritonEnvironment
-from image_tool.base import PYTHON, compile_files, find_files, place
+from image_tool.base import PYTHON, compile_files, find_files
 from image_tool.dependencies import build_venv
-from image_tool.layers import Layer, Tree, hash_text
+from image_tool.layers import Layer, hash_text
 from image_tool.libraries import find_libraries
 
 HOME = "/opt/tritonserver"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from forebay.build.command import build
 from forebay.cluster import commands as cluster
 from forebay.cluster import registry_commands as registry
 from forebay.errors import UserError
@@ -173,6 +174,7 @@ for command in (cluster.install, cluster.uninstall, cluster.status, cluster.logs
     app.command()(command)
 for registry_command in (registry.push, registry.models, registry.alias, registry.compare):
     app.command()(registry_command)
+app.command()(build)
 
 
 def _load(files: Sequence[Path]) -> list["Loaded"]:

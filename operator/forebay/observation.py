@@ -42,6 +42,8 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     UNSCHEDULABLE = "Unschedulable"
     WAITING_FOR_GPU = "WaitingForGPU"
+    BUILDING = "Building"
+    BUILD_FAILED = "BuildFailed"
     EVICTED = "Evicted"
     NOT_READY = "NotReady"
     NODE_CACHE_DISABLED = "NodeCacheDisabled"

@@ -15,6 +15,8 @@ class Settings(CommonSettings):
 
     # The operator's own pod: its name among the candidates to lead.
     pod_name: str = ""
+    # Builds images.
+    image_operator: str = Images().operator
     # Serves scripts and downloads models.
     image_runtime: str = Images().runtime
     # Triton with Forebay's drain.
@@ -38,7 +40,12 @@ class Settings(CommonSettings):
     def site(self) -> Site:
         """The part that the plan needs."""
         return Site(
-            images=Images(envoy=self.image_envoy, triton=self.image_triton, runtime=self.image_runtime),
+            images=Images(
+                envoy=self.image_envoy,
+                triton=self.image_triton,
+                operator=self.image_operator,
+                runtime=self.image_runtime,
+            ),
             pull_policy=self.image_pull_policy,
             namespace=self.namespace,
             gateway_service=self.gateway_service,

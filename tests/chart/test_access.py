@@ -9,6 +9,7 @@ CHILDREN = {
     "configmaps",
     "deployments",
     "horizontalpodautoscalers",
+    "jobs",
     "networkpolicies",
     "poddisruptionbudgets",
     "serviceaccounts",
@@ -19,6 +20,8 @@ OPERATOR = {
     "modeldeployments/status": {"patch", "update"},
     "modelversions": READ,
     "modelversions/status": {"patch", "update"},
+    "imagebuilds": READ,
+    "imagebuilds/status": {"patch", "update"},
     **{child: READ | {"create", "patch", "delete"} for child in CHILDREN},
     "pods": READ,
     "pods/log": {"get"},
@@ -83,7 +86,12 @@ def test_who_edits_a_namespace_edits_its_models():
         "admin",
     }
     assert {key.removeprefix(prefix) for key in edit["metadata"]["labels"] if prefix in key} == {"edit", "admin"}
-    assert read_rules(view) == {"modeldeployments": READ, "modeldeployments/scale": {"get"}, "modelversions": READ}
+    assert read_rules(view) == {
+        "modeldeployments": READ,
+        "modeldeployments/scale": {"get"},
+        "modelversions": READ,
+        "imagebuilds": READ,
+    }
     assert "patch" in read_rules(edit)["modelversions"]
     assert "patch" in read_rules(edit)["modeldeployments/scale"]
 

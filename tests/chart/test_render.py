@@ -190,7 +190,10 @@ def test_images_are_those_of_this_version():
     env = {each["name"]: each.get("value") for each in operator["env"]}
     assert operator["image"] == f"ghcr.io/forebay/operator:{version[1]}"
     assert Images() == Images(
-        envoy=env["FOREBAY_IMAGE_ENVOY"], triton=env["FOREBAY_IMAGE_TRITON"], runtime=env["FOREBAY_IMAGE_RUNTIME"]
+        envoy=env["FOREBAY_IMAGE_ENVOY"],
+        triton=env["FOREBAY_IMAGE_TRITON"],
+        operator=env["FOREBAY_IMAGE_OPERATOR"],
+        runtime=env["FOREBAY_IMAGE_RUNTIME"],
     )
     gateway = {each["name"]: each["image"] for each in containers(find(manifests, "Deployment", "gateway"))}
     assert gateway == {"envoy": Images().envoy, "pilot": operator["image"]}

@@ -70,8 +70,8 @@ def test_upgraded_from_the_chart_before_and_uninstalled(plane: ControlPlane, tmp
     assert "kubectl apply" in notes
 
     crd = json.loads(plane.kubectl("get", "crd", "modeldeployments.forebay.dev", "-o", "json").stdout)
-    wanted = of_kind(render(), "CustomResourceDefinition")[0]["spec"]
-    assert crd["spec"]["versions"][0]["schema"] == wanted["versions"][0]["schema"]
+    wanted = {each["metadata"]["name"]: each["spec"] for each in of_kind(render(), "CustomResourceDefinition")}
+    assert crd["spec"]["versions"][0]["schema"] == wanted["modeldeployments.forebay.dev"]["versions"][0]["schema"]
 
     helm(plane, "uninstall", "forebay")
     left = plane.kubectl("get", "all,cm,sa,role,rolebinding,pdb,networkpolicy", "-n", NAMESPACE, "-o", "name").stdout

@@ -84,8 +84,12 @@ def test_null_leaves_the_user_to_openshift():
 
 def test_crds_are_kept_and_may_be_left_out():
     kept = of_kind(render(), "CustomResourceDefinition")
-    names = {each["metadata"]["name"].partition(".")[0] for each in kept}
-    assert names == {"modeldeployments", "modelversions", "nodecaches"}
+    assert {each["metadata"]["name"].partition(".")[0] for each in kept} == {
+        "imagebuilds",
+        "modeldeployments",
+        "modelversions",
+        "nodecaches",
+    }
     assert all(each["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"} for each in kept)
     left = of_kind(render({"crds": {"keep": False}}), "CustomResourceDefinition")
     assert not any("annotations" in each["metadata"] for each in left)

@@ -16,7 +16,7 @@ import httpx
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from forebay.kube.resources import CHILDREN, MODEL_DEPLOYMENT, MODEL_VERSION, Resource
+from forebay.kube.resources import CHILDREN, IMAGE_BUILD, JOB, MODEL_DEPLOYMENT, MODEL_VERSION, Resource
 from forebay.local.ports import HOST, find_free_ports
 from forebay.local.process import die_with_parent, read_tail
 from tests.api.apiserver import ROOT, ControlPlane
@@ -24,7 +24,7 @@ from tests.api.apiserver import ROOT, ControlPlane
 Json = dict[str, Any]
 WAIT_S = 30.0
 OURS = "app.kubernetes.io/managed-by=forebay"
-BY_KIND = {each.kind: each for each in (*CHILDREN, MODEL_DEPLOYMENT, MODEL_VERSION)}
+BY_KIND = {each.kind: each for each in (*CHILDREN, MODEL_DEPLOYMENT, MODEL_VERSION, IMAGE_BUILD, JOB)}
 SCRIPT = "class Transformer:\n    def preprocess(self, inputs):\n        return inputs\n"
 TRITON: Json = {"model": {"uri": "s3://models/digits"}, "predictor": {"triton": {}}}
 WITH_TRANSFORMER: Json = {**TRITON, "transformer": {"custom": {"script": SCRIPT}}}

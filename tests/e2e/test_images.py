@@ -16,7 +16,7 @@ from tests.e2e.cluster import HACK, RESTRICTED, Kubectl, eventually
 pytestmark = pytest.mark.timeout(900)
 
 # What is started in each image.
-PACKAGES = {"operator": ["forebay.controller", "forebay.gateway"], "runtime": ["forebay.serving"]}
+PACKAGES = {"operator": ["forebay.controller", "forebay.gateway", "forebay.build"], "runtime": ["forebay.serving"]}
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 from importlib.metadata import version

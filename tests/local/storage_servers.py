@@ -53,7 +53,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], port: int, folder: Path, **environment: str) -> Iterator[None]:
+def running(
+    command: list[str], port: int, folder: Path, *, address: str = "127.0.0.1", **environment: str
+) -> Iterator[None]:
     """A server process, until its port takes connections and the block ends."""
     log = folder / "server.log"
     variables: Mapping[str, str] = {**os.environ, **environment}
@@ -63,7 +65,7 @@ def running(command: list[str], port: int, folder: Path, **environment: str) -> 
         deadline_s = time.monotonic() + 60
         while True:
             try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                socket.create_connection((address, port), timeout=1).close()
                 break
             except OSError:
                 assert server.poll() is None, log.read_text()[-2000:]

@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from forebay.local import exporter
 from forebay.metrics import InstanceSample, QueueStats, build_families
+from tests.local.image_registry import ImageRegistry, serving_images
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "hack/examples"
@@ -86,8 +88,20 @@ def as_pattern(expected: str) -> str:
     return ".*".join(re.escape(part) for part in expected.split("..."))
 
 
-def test_every_command_does_what_the_readme_shows(terminal):
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """A registry with a base in it, of which only the name is that of the runtime."""
+    folder = tmp_path / "registry"
+    with serving_images(folder) as host, httpx.Client(base_url=f"http://{host}", timeout=30) as client:
+        platforms = ("linux/amd64", "linux/arm64/v8")
+        ImageRegistry(host, client).push_base("forebay/runtime", "0.1.0", *platforms, folder=folder)
+        yield host
+
+
+@pytest.mark.timeout(900)
+def test_every_command_does_what_the_readme_shows(terminal, registry):
     text = (ROOT / "README.md").read_text().replace("127.0.0.1:8080", f"127.0.0.1:{terminal.port}")
+    text = text.replace("localhost:5000", registry)
     commands = 0
     for block in BLOCK.finditer(text):
         if block["kind"] in ("python", "yaml"):

@@ -44,10 +44,10 @@ subjects:
 {{/* What the operator may do. No Secrets: pods mount what they need. */}}
 {{- define "forebay.operatorRules" -}}
 - apiGroups: [forebay.dev]
-  resources: [modeldeployments, modelversions]
+  resources: [modeldeployments, modelversions, imagebuilds]
   verbs: [get, list, watch]
 - apiGroups: [forebay.dev]
-  resources: [modeldeployments/status, modelversions/status]
+  resources: [modeldeployments/status, modelversions/status, imagebuilds/status]
   verbs: [patch, update]
 - apiGroups: [""]
   resources: [configmaps, serviceaccounts, services]
@@ -59,6 +59,9 @@ subjects:
 - apiGroups: [apps]
   resources: [daemonsets]
   verbs: [get, create, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]

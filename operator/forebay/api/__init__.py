@@ -3,6 +3,7 @@
 from forebay.api.access import Access, ApiKeys, RateLimit
 from forebay.api.autoscaling import Autoscaling, Target
 from forebay.api.base import GROUP, VERSION, Kind, Metadata, Model, Rule
+from forebay.api.image_build import ImageBuild, ImageBuildSpec
 from forebay.api.model_deployment import (
     Component,
     Custom,
@@ -21,6 +22,7 @@ from forebay.api.pod_template import ContainerPatch, EnvVar, PodPatchMetadata, P
 from forebay.api.status import (
     ComponentStatus,
     Condition,
+    ImageBuildStatus,
     ModelDeploymentStatus,
     ModelInUse,
     ModelState,
@@ -30,7 +32,8 @@ from forebay.api.status import (
 
 __all__ = [
     "GROUP", "VERSION", "Access", "ApiKeys", "Autoscaling", "Component", "ComponentStatus", "Condition",
-    "ContainerPatch", "Credentials", "Custom", "EnvVar", "Gpu", "Kind", "Lineage", "Metadata", "Model",
+    "ContainerPatch", "Credentials", "Custom", "EnvVar", "Gpu", "ImageBuild", "ImageBuildSpec",
+    "ImageBuildStatus", "Kind", "Lineage", "Metadata", "Model",
     "ModelDeployment", "ModelDeploymentSpec", "ModelDeploymentStatus", "ModelInUse", "ModelSource", "ModelState",
     "ModelVersion", "ModelVersionSpec", "ModelVersionStatus", "PodPatchMetadata", "PodPatchSpec", "PodTemplate",
     "Predictor", "Queue", "RateLimit", "Resources", "Rule", "Target", "Tensor", "Traffic", "Transformer", "Triton",

@@ -6,17 +6,23 @@ from typing import Any
 from forebay.api.base import GROUP, VERSION
 from forebay.api.diagnosis import Finding
 from forebay.api.fields import nearest
+from forebay.api.image_build import ImageBuild
 from forebay.api.model_deployment import ModelDeployment
 from forebay.api.model_version import ModelVersion
 
-Loaded = ModelDeployment | ModelVersion
-KINDS: dict[str, type[Loaded]] = {"ModelDeployment": ModelDeployment, "ModelVersion": ModelVersion}
+Loaded = ModelDeployment | ModelVersion | ImageBuild
+KINDS: dict[str, type[Loaded]] = {
+    "ModelDeployment": ModelDeployment,
+    "ModelVersion": ModelVersion,
+    "ImageBuild": ImageBuild,
+}
 API_VERSION = f"{GROUP}/{VERSION}"
 
 
 def check_type(head: Mapping[str, Any]) -> Finding | None:
     """Whether the object is one of Forebay's; if not, what to write instead."""
-    known = " or ".join(KINDS)
+    *others, last = KINDS
+    known = f"{', '.join(others)} or {last}"
     kind, version = head.get("kind"), head.get("apiVersion")
     for name, value, example in (("kind", kind, known), ("apiVersion", version, API_VERSION)):
         near = nearest(name, list(head), cutoff=0.8) if value is None else None

@@ -61,6 +61,15 @@ class Custom(Model):
             ".script",
         ),
         Rule("!has(self.port) || has(self.image)", "goes with image: a script is given its port", ".port"),
+        Rule("!has(self.grpcPort) || has(self.image)", "goes with image: a script is given its port", ".grpcPort"),
+        *(
+            Rule(
+                f"!has(self.{port}) || !(self.{port} in [8080, 8100, 9090, 9901])",
+                "is taken by the queue in the same pod, as are 8080, 8100, 9090 and 9901: write another, as 8000",
+                f".{port}",
+            )
+            for port in ("port", "grpcPort")
+        ),
     )
     script: str | None = Field(
         default=None,
@@ -75,10 +84,19 @@ class Custom(Model):
         min_length=1,
         max_length=512,
         pattern=r"^[^ \t\n\r]+$",
-        description="Container image whose server speaks the Open Inference Protocol v2 over HTTP. Needs a cluster.",
+        description="Container image whose server speaks the Open Inference Protocol v2 over HTTP, such as one of "
+        "`forebay build` or of an ImageBuild. Needs a cluster.",
     )
     port: int | None = Field(
-        default=None, ge=1024, le=65535, description="Port on which the image's server listens; 8080 when left out."
+        default=None, ge=1024, le=65535, description="Port on which the image's server listens; 8000 when left out."
+    )
+    grpc_port: int | None = Field(
+        default=None,
+        ge=1024,
+        le=65535,
+        description="Port on which the image's server takes gRPC, where it isn't the same: 8001 for one of `forebay "
+        "build`. The pod tells its image both, and what else a script is told, by the environment variables that "
+        "`python -m forebay.serving --help` names.",
     )
     # Where the command read the script, for messages that name it; what is applied has the source alone.
     _script_file: str = PrivateAttr(default="")

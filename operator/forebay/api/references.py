@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from forebay.api.base import Model
 from forebay.api.diagnosis import Finding
+from forebay.api.image_build import ImageBuildSpec
 from forebay.api.model_deployment import Custom
 from forebay.api.model_source import ModelSource
 from forebay.api.model_version import ModelVersionSpec
@@ -105,6 +106,7 @@ def absolute_uri(uri: str, folder: FilePath) -> str:
 
 REFERENCES: Mapping[type[Model], Mapping[str, Any]] = {
     Custom: {"script": inline_script},
+    ImageBuildSpec: {"script": inline_script},
     ModelSource: {"uri": absolute_uri},
     ModelVersionSpec: {"uri": absolute_uri},
 }

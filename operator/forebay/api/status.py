@@ -120,6 +120,27 @@ class ModelDeploymentStatus(Model):
     )
 
 
+class ImageBuildStatus(Model):
+    """What was found."""
+
+    observed_generation: int | None = Field(
+        default=None, ge=0, le=MAX_GENERATION, description="The metadata.generation that was looked at."
+    )
+    conditions: Annotated[list[Condition], Field(json_schema_extra=_list_of("type"))] = Field(
+        default=[],
+        max_length=16,
+        description="What is and isn't so: Ready is True once the image is pushed, Stalled where somebody must change "
+        "something. `kubectl wait --for=condition=Ready` waits for Ready.",
+    )
+    image: str = Field(
+        default="", max_length=1024, description="The image that was pushed last, as REGISTRY/NAME@DIGEST."
+    )
+    digest: str = Field(default="", max_length=71, description="Its digest.")
+    job: ObjectName = Field(default="", description="The Job that builds, or built, what the spec says.")
+    start_time: str = Field(default="", max_length=64, description="When that Job began, as 2026-01-02T03:04:05Z.")
+    completion_time: str = Field(default="", max_length=64, description="When it ended.")
+
+
 class ModelVersionStatus(Model):
     """What was found."""
 

@@ -15,13 +15,14 @@ from forebay.cluster.objects import Objects, apply_all
 from forebay.cluster.rollout import wait_until_available
 from forebay.cluster.session import Cluster, Target, connect
 from forebay.kube.client import Client
-from forebay.kube.resources import DEPLOYMENT, MODEL_DEPLOYMENT, MODEL_VERSION, POD, SECRET, Resource
+from forebay.kube.resources import DEPLOYMENT, IMAGE_BUILD, MODEL_DEPLOYMENT, MODEL_VERSION, POD, SECRET, Resource
+from forebay.status.lines import list_words
 
 Json = dict[str, Any]
 
 # Namespaces that are there without Forebay.
 _KUBERNETES_OWN = ("default", "kube-system", "kube-public", "kube-node-lease")
-_WORTH_KEEPING = (MODEL_DEPLOYMENT, MODEL_VERSION, POD, DEPLOYMENT, VOLUME_CLAIM, SECRET)
+_WORTH_KEEPING = (MODEL_DEPLOYMENT, MODEL_VERSION, IMAGE_BUILD, POD, DEPLOYMENT, VOLUME_CLAIM, SECRET)
 _NEXT = """
 Next:
   kubectl apply{flags} -f FILE.yaml       # a ModelDeployment
@@ -77,7 +78,7 @@ async def uninstall(target: Target, *, crds: bool, console: Console) -> None:
 async def describe_objects(target: Target) -> str:
     """What goes with the CRDs, in words; empty where nothing does."""
     async with connect(target) as cluster:
-        kinds = (MODEL_DEPLOYMENT, MODEL_VERSION)
+        kinds = (MODEL_DEPLOYMENT, MODEL_VERSION, IMAGE_BUILD)
         counts = {each.kind: len(await _list(cluster.client, each, "")) for each in kinds}
     return " and ".join(f"{count} {kind}s" for kind, count in counts.items() if count)
 
@@ -121,7 +122,7 @@ async def _tell_what_stays(cluster: Cluster, manifests: list[Json], console: Con
         left = len(await list_deployments(cluster, everywhere=True))
     except ClusterError:
         return
-    names = " and ".join(each["metadata"]["name"] for each in find_crds(manifests))
+    names = list_words(each["metadata"]["name"] for each in find_crds(manifests))
     console.print(
         f"[yellow]![/] kept: the CRDs {names}, and {left} ModelDeployments. Their pods run on, but nobody routes to "
         "them or looks after them until Forebay is installed again. `forebay uninstall --crds` deletes these, too.",

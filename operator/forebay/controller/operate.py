@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
+from forebay.controller.builds import Builds
 from forebay.controller.handlers import follow_deployments
 from forebay.controller.metrics import Metrics
 from forebay.controller.planning import Planner
@@ -67,6 +68,7 @@ async def operate(
                     *(watch.run() for watch in watches),
                     *(watch.run() for watch in _build_version_watches(client, world, settings)),
                     tell_versions(client, world.versions, Prefetcher(client, settings.site)),
+                    *Builds(client, settings).run(),
                     gateways.run(),
                     service_times.run(world.pods.find_ready),
                     _begin(watches, gateways, follow),

@@ -3,7 +3,7 @@
 Every change wakes whom it concerns.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -81,21 +81,31 @@ class World:
         return self._follow(self.pods, partial(self.pods.replace, namespace=namespace))
 
     def _follow(self, held: Holdings[Any, Any], replace: Callable[[Sequence[Owned]], set[Owner]]) -> Follower:
-        def on_list(bodies: Sequence[Json]) -> None:
-            self._wake_all(replace([(owner, body) for body in bodies if (owner := owner_of(body))]))
+        return follow_owned(held, replace, wake=self._wake, owner_of=owner_of)
 
-        def on_change(there: bool, body: Json) -> None:
-            owner = owner_of(body)
-            self._wake_all({held.release(body["metadata"]["namespace"], held.key_of(body), owner=owner)})
-            if owner is not None and (held.put(owner, body) if there else held.lose(owner, body)):
-                self._wake(owner, state_of(body))
 
-        return Follower(on_list, on_change)
+def follow_owned(
+    held: Holdings[Any, Any],
+    replace: Callable[[Sequence[Owned]], set[Owner]],
+    *,
+    wake: Wake,
+    owner_of: Callable[[Json], Owner | None],
+) -> Follower:
+    """Who keeps the objects of a kind in `held`, and wakes their owners."""
 
-    def _wake_all(self, owners: Iterable[Owner | None]) -> None:
-        for owner in owners:
-            if owner is not None:
-                self._wake(owner)
+    def on_list(bodies: Sequence[Json]) -> None:
+        for owner in replace([(owner, body) for body in bodies if (owner := owner_of(body))]):
+            wake(owner)
+
+    def on_change(there: bool, body: Json) -> None:
+        owner = owner_of(body)
+        before = held.release(body["metadata"]["namespace"], held.key_of(body), owner=owner)
+        if before is not None:
+            wake(before)
+        if owner is not None and (held.put(owner, body) if there else held.lose(owner, body)):
+            wake(owner, state_of(body))
+
+    return Follower(on_list, on_change)
 
 
 def state_of(body: Mapping[str, Any]) -> State:

@@ -14,7 +14,7 @@ from forebay.kube.children import APPLIED, MANAGER, Child, Children, Id, build_c
 from forebay.kube.client import APPLY, JSON_PATCH, Answer, ApiError, Client
 from forebay.kube.holdings import Owner
 from forebay.kube.match import is_as_wanted
-from forebay.kube.resources import BY_KIND, CHILDREN
+from forebay.kube.resources import BY_KIND
 from forebay.plan.names import digest
 
 Json = dict[str, Any]
@@ -76,7 +76,7 @@ class Applier:
         if answer is None:
             known = known or await self._find(wanted, reference)
             if not _is_ours(known, reference):
-                raise ChildConflictError(_describe_conflict(manifest))
+                raise ChildConflictError(_describe_conflict(manifest, reference.kind))
             if self._is_settled(known, wanted):
                 return False
             if known.created_entry is not None:
@@ -110,7 +110,7 @@ class Applier:
         """Delete the children that nobody wants any more; an earlier owner's go with their owner."""
         kept = set(keep)
         found = self._children.of(reference.owner)
-        order = {resource.kind: index for index, resource in enumerate(CHILDREN)}
+        order = {kind: index for index, kind in enumerate(BY_KIND)}
         gone = sorted((key for key in found if key not in kept and key.kind in order), key=lambda key: order[key.kind])
         deleted = []
         for key in gone:
@@ -219,9 +219,9 @@ def _applied(wanted: Json) -> str:
     return str(wanted["metadata"]["annotations"][APPLIED])
 
 
-def _describe_conflict(manifest: Mapping[str, Any]) -> str:
+def _describe_conflict(manifest: Mapping[str, Any], owner_kind: str) -> str:
     kind, name = manifest["kind"], manifest["metadata"]["name"]
     return (
-        f"{kind} {name} exists already and belongs to somebody else: rename the ModelDeployment, or delete the {kind} "
+        f"{kind} {name} exists already and belongs to somebody else: rename the {owner_kind}, or delete the {kind} "
         f"(kubectl delete {kind.lower()} {name} -n {manifest['metadata']['namespace']})"
     )

@@ -29,6 +29,7 @@ class Resource(NamedTuple):
 
 MODEL_DEPLOYMENT = Resource("forebay.dev/v1alpha1", "ModelDeployment", "modeldeployments")
 MODEL_VERSION = Resource("forebay.dev/v1alpha1", "ModelVersion", "modelversions")
+IMAGE_BUILD = Resource("forebay.dev/v1alpha1", "ImageBuild", "imagebuilds")
 SERVICE_ACCOUNT = Resource("v1", "ServiceAccount", "serviceaccounts")
 SERVICE = Resource("v1", "Service", "services")
 CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")
@@ -37,6 +38,7 @@ DISRUPTION_BUDGET = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionb
 DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments")
 DAEMON_SET = Resource("apps/v1", "DaemonSet", "daemonsets")
 AUTOSCALER = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+JOB = Resource("batch/v1", "Job", "jobs")
 POD = Resource("v1", "Pod", "pods")
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 SECRET = Resource("v1", "Secret", "secrets")
@@ -48,7 +50,7 @@ OURS = "app.kubernetes.io/managed-by=forebay"
 OPERATOR_SELECTOR = "app.kubernetes.io/name=forebay,app.kubernetes.io/component=operator"
 GATEWAY_SELECTOR = "app.kubernetes.io/name=forebay,app.kubernetes.io/component=gateway"
 
-# All kinds of children, in the order in which they go: who serves before what it serves with.
+# All kinds of a ModelDeployment's children, in the order in which they go: who serves before what it serves with.
 CHILDREN = (
     AUTOSCALER,
     DEPLOYMENT,
@@ -58,4 +60,5 @@ CHILDREN = (
     CONFIG_MAP,
     SERVICE_ACCOUNT,
 )
-BY_KIND = {resource.kind: resource for resource in CHILDREN}
+# With those of an ImageBuild.
+BY_KIND = {resource.kind: resource for resource in (JOB, *CHILDREN)}

@@ -20,7 +20,7 @@ from forebay.plan.model_volume import (
 )
 from forebay.plan.names import Role, build_labels, digest
 from forebay.plan.resolve import ModelFiles, Server, Workload
-from forebay.plan.servers import ServerAddresses, build_server_args
+from forebay.plan.servers import ServerAddresses, build_image_env, build_server_args
 from forebay.plan.site import Site
 
 _LOOPBACK = "127.0.0.1"
@@ -77,12 +77,15 @@ def _build_spec(workload: Workload, site: Site, predictors: Sequence[DnsName]) -
 def _build_server_container(workload: Workload, site: Site) -> Json:
     program = {Server.TRITON: ["tritonserver"], Server.SCRIPT: ["python", "-m", "forebay.serving"]}
     command = {"command": program[workload.server]} if workload.server in program else {}
-    env: list[Json] = [{"name": name, "value": value} for name, value in workload.env.items()]
+    addresses = _build_server_addresses(workload, site)
+    told = build_image_env(workload, addresses) if workload.server is Server.IMAGE else {}
+    plain = {name: value for name, value in told.items() if name not in workload.env_from} | dict(workload.env)
+    env: list[Json] = [{"name": name, "value": value} for name, value in plain.items()]
     env += [{"name": name, "valueFrom": source} for name, source in workload.env_from.items()]
     return {
         **_build_container(str(workload.role), site.images.of(workload), site),
         **command,
-        "args": build_server_args(workload, _build_server_addresses(workload, site)),
+        "args": build_server_args(workload, addresses),
         **({"env": env} if env else {}),
         "resources": _build_resources(workload),
         "startupProbe": _build_probe("ready", period_s=_STARTUP_PERIOD_S, failures=_STARTUP_FAILURES),
@@ -265,9 +268,10 @@ def build_script_map_name(workload: Workload) -> str:
 
 
 def _build_server_addresses(workload: Workload, site: Site) -> ServerAddresses:
+    http_port, grpc_port = _choose_ports(workload)
     return ServerAddresses(
-        http=Address(_LOOPBACK, names.MODEL_HTTP_PORT),
-        grpc=Address(_LOOPBACK, names.MODEL_GRPC_PORT),
+        http=Address(_LOOPBACK, http_port),
+        grpc=Address(_LOOPBACK, grpc_port),
         metrics=Address(_LOOPBACK, names.MODEL_METRICS_PORT),
         egress=Address(_LOOPBACK, names.EGRESS_PORT),
         model_dir=_find_model_dir(workload, site),
@@ -275,15 +279,21 @@ def _build_server_addresses(workload: Workload, site: Site) -> ServerAddresses:
     )
 
 
+def _choose_ports(workload: Workload) -> tuple[int, int]:
+    if workload.server is Server.IMAGE:
+        return workload.image_port, workload.image_grpc_port
+    return names.MODEL_HTTP_PORT, names.MODEL_GRPC_PORT
+
+
 def _build_queue_addresses(workload: Workload, predictors: Sequence[DnsName]) -> QueueAddresses:
-    http_port = workload.image_port if workload.server is Server.IMAGE else names.MODEL_HTTP_PORT
+    http_port, grpc_port = _choose_ports(workload)
     triton = workload.server is Server.TRITON
     return QueueAddresses(
         front=Address("0.0.0.0", names.QUEUE_PORT),  # noqa: S104  (the one port that is open to others)
         metrics=Address("0.0.0.0", names.METRICS_PORT),  # noqa: S104
         admin=Address(_LOOPBACK, names.ADMIN_PORT),
         model_http=Address(_LOOPBACK, http_port),
-        model_grpc=Address(_LOOPBACK, names.MODEL_GRPC_PORT if workload.server is not Server.IMAGE else http_port),
+        model_grpc=Address(_LOOPBACK, grpc_port),
         model_metrics=Address(_LOOPBACK, names.MODEL_METRICS_PORT if triton else http_port),
         egress=Address(_LOOPBACK, names.EGRESS_PORT),
         predictors=tuple(Upstream(members, _MANY) for members in predictors),

@@ -95,6 +95,8 @@ class Workload:
     script_file: str
     image: str
     image_port: int
+    # Where the image takes gRPC; the port above unless it says.
+    image_grpc_port: int
     model: ModelFiles
     resources: ServerResources
     env: Mapping[str, str]
@@ -166,6 +168,7 @@ def _resolve_workload(
         script_file=custom.script_file if custom else "",
         image=(custom and custom.image) or "",
         image_port=(custom and custom.port) or MODEL_HTTP_PORT,
+        image_grpc_port=(custom and (custom.grpc_port or custom.port)) or MODEL_HTTP_PORT,
         model=_resolve_model(model),
         resources=_resolve_resources(component),
         env={variable.name: variable.value for variable in variables if variable.value_from is None},

@@ -31,6 +31,14 @@ def build_server_args(workload: Workload, addresses: ServerAddresses) -> list[st
     return [*ours, *workload.args]
 
 
+def build_image_env(workload: Workload, addresses: ServerAddresses) -> dict[str, str]:
+    """What an image is told: as variables what a script is told as arguments. `forebay build` makes images for that."""
+    args = dict(arg.removeprefix("--").split("=", 1) for arg in _build_script_args(workload, addresses))
+    # One port for both is of an image that knows how; those of `forebay build` have two.
+    unsaid = {"script", *(["grpc-port"] if addresses.grpc == addresses.http else [])}
+    return {f"FOREBAY_{name.replace('-', '_').upper()}": value for name, value in args.items() if name not in unsaid}
+
+
 def _build_triton_args(addresses: ServerAddresses) -> list[str]:
     # Seconds that Triton gives requests in flight when it is told to stop: the queue has drained by then.
     return [

@@ -28,8 +28,24 @@ A `predict` that yields streams its answers: ModelStreamInfer over gRPC, generat
 the log alone.
 """
 
-from forebay.serving.errors import BadRequest
-from forebay.serving.request import Context, Request
-from forebay.serving.tensors import Tensor
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from forebay.serving.errors import BadRequest
+    from forebay.serving.request import Context, Request
+    from forebay.serving.tensors import Tensor
 
 __all__ = ["BadRequest", "Context", "Request", "Tensor"]
+_HOMES = {"BadRequest": "errors", "Context": "request", "Request": "request", "Tensor": "tensors"}
+
+
+def __getattr__(name: str) -> Any:
+    """What a script imports, when it does: what downloads models and builds images needs no numpy."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,6 +1,6 @@
 """HTTP as downloads need it: guarded addresses, bounded redirects, and errors in our words."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import httpx
@@ -34,9 +34,17 @@ class HttpsClient:
     @contextmanager
     def get(self, url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
         """Ask for an address, and let the answer be read as a stream. Raises StorageError."""
+        with self.ask("GET", url, headers) as answer:
+            yield answer
+
+    @contextmanager
+    def ask(
+        self, method: str, url: str, headers: dict[str, str], content: Iterable[bytes] | None = None
+    ) -> Iterator[httpx.Response]:
+        """The same by another method, with something sent."""
         extensions = {"trace": self._guard.trace}
         try:
-            with self._client.stream("GET", url, headers=headers, extensions=extensions) as answer:
+            with self._client.stream(method, url, headers=headers, content=content, extensions=extensions) as answer:
                 yield answer
         except httpx.TooManyRedirects as error:
             raise too_many_redirects(self._where, MOST_REDIRECTS) from error

@@ -47,23 +47,21 @@ class Reference:
 class Registry:
     """One repository, opened for reading. Its methods are called from several threads."""
 
-    def __init__(self, reference: Reference, *, connections: int, allow_loopback: bool) -> None:
-        """Raises StorageError when the docker config can't be read."""
+    def __init__(self, reference: Reference, *, connections: int, allow_loopback: bool, plain: bool = False) -> None:
+        """`plain`: by http. Raises StorageError when the docker config can't be read."""
         self._reference, self._where = reference, str(reference)
         host = _HOSTS.get(reference.registry, reference.registry)
-        self._base = f"https://{host}/v2/{reference.repository}"
+        # What a token is asked for.
+        self._scopes: tuple[str, ...] = (f"repository:{reference.repository}:pull",)
+        self._base = f"{'http' if plain else 'https'}://{host}/v2/{reference.repository}"
         self._basic = find_basic(reference.registry)
         self._authorization: dict[str, str] | None = None
         self._lock = threading.Lock()
-        self._client = HttpsClient(self._where, connections=connections, allow_loopback=allow_loopback)
+        self._client = HttpsClient(self._where, connections=connections, allow_loopback=allow_loopback, plain=plain)
 
     def read_manifest(self) -> dict[str, Any]:
         """The artifact's manifest, checked where it is named by its digest. Raises StorageError."""
-        version = self._reference.version
-        body = self._get(f"manifests/{version}", Accept=_MANIFESTS)
-        if version.startswith("sha256:") and f"sha256:{hashlib.sha256(body).hexdigest()}" != version:
-            raise corrupt(self._where, "the manifest doesn't have this digest")
-        manifest = self._parse(body)
+        manifest = self._parse(self.read_document(self._reference.version))
         if "manifests" in manifest:
             raise StorageError(
                 Reason.BAD_LAYOUT,
@@ -71,6 +69,13 @@ class Registry:
                 f"@{next((each.get('digest') for each in manifest['manifests']), 'sha256:...')}",
             )
         return manifest
+
+    def read_document(self, version: str) -> bytes:
+        """A manifest or an index as it is there, by tag or (then checked) by digest. Raises StorageError."""
+        body = self._get(f"manifests/{version}", Accept=_MANIFESTS)
+        if version.startswith("sha256:") and f"sha256:{hashlib.sha256(body).hexdigest()}" != version:
+            raise corrupt(self._where, "the manifest doesn't have this digest")
+        return body
 
     def read_blob(self, digest: str, span: tuple[int, int] | None) -> Iterator[bytes]:
         """Stream a blob, or bytes [start, end) of it. Raises StorageError, transient when a token has run out."""
@@ -93,13 +98,15 @@ class Registry:
         """Headers that the registry lets us in with: asked for once, then kept."""
         with self._lock:
             if self._authorization is None:
-                with self._client.get(
-                    f"{self._base}/manifests/{self._reference.version}", {"Accept": _MANIFESTS}
-                ) as answer:
-                    needed = answer.status_code == httpx.codes.UNAUTHORIZED
-                    challenge = answer.headers.get("www-authenticate", "")
-                self._authorization = self._answer(challenge) if needed else {}
+                challenge = self._find_challenge()
+                self._authorization = {} if challenge is None else self._answer(challenge)
             return self._authorization
+
+    def _find_challenge(self) -> str | None:
+        """What the registry asks for before it lets anybody in; None where it asks for nothing."""
+        with self._client.get(f"{self._base}/manifests/{self._reference.version}", {"Accept": _MANIFESTS}) as answer:
+            needed = answer.status_code == httpx.codes.UNAUTHORIZED
+            return answer.headers.get("www-authenticate", "") if needed else None
 
     def _answer(self, challenge: str) -> dict[str, str]:
         scheme = challenge.partition(" ")[0].lower()
@@ -107,9 +114,9 @@ class Registry:
         basic = {"Authorization": f"Basic {self._basic}"} if self._basic else {}
         if scheme != "bearer" or "realm" not in fields:
             return basic
-        query = {"service": fields.get("service", ""), "scope": f"repository:{self._reference.repository}:pull"}
+        query = {"service": fields.get("service", ""), "scope": self._scopes}
         sign = "&" if "?" in fields["realm"] else "?"
-        with self._client.get(f"{fields['realm']}{sign}{urlencode(query)}", basic) as answer:
+        with self._client.get(f"{fields['realm']}{sign}{urlencode(query, doseq=True)}", basic) as answer:
             oci_errors.check_status(answer, where=self._where, signed=self._basic is not None)
             said = self._parse(_read_all(answer, self._where))
         return {"Authorization": f"Bearer {said.get('token') or said.get('access_token')}"}
