@@ -68,7 +68,7 @@ class World:
 
         def on_change(there: bool, body: Json) -> None:
             owner = owner_of(body)
-            self._wake_all({held.release(body["metadata"]["namespace"], held.key_of(body), owner=owner)})
+            self._wake_all({held.release(body, owner=owner)})
             if owner is not None and (held.put(owner, body) if there else held.lose(owner, body)):
                 self._wake(owner)
 
