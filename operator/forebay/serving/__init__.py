@@ -28,8 +28,21 @@ A `predict` that yields streams its answers: ModelStreamInfer over gRPC, generat
 the log alone.
 """
 
-from forebay.serving.errors import BadRequest
-from forebay.serving.request import Context, Request
-from forebay.serving.tensors import Tensor
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from forebay.serving.errors import BadRequest
+    from forebay.serving.request import Context, Request
+    from forebay.serving.tensors import Tensor
 
 __all__ = ["BadRequest", "Context", "Request", "Tensor"]
+
+_MODULES = {"BadRequest": "errors", "Context": "request", "Request": "request", "Tensor": "tensors"}
+
+
+def __getattr__(name: str) -> Any:
+    # Who downloads a model imports this package, too, and needs no numpy for it.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
