@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import loopback
 from tests.local.serving_session import serving
 
 MANIFEST = """\
@@ -49,5 +49,5 @@ def test_what_an_alias_names_is_served(tmp_path: Path, place: str) -> None:
         (tmp_path / "versions.yaml").write_text(VERSIONS)
     with serving(MANIFEST + (f"---\n{VERSIONS}" if place == "same" else ""), tmp_path) as session:
         body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [5]}]}
-        answer = httpx.post(f"{session.url}/v2/models/scaler/infer", json=body, trust_env=False, timeout=30)
+        answer = loopback.post(f"{session.url}/v2/models/scaler/infer", json=body, timeout=30)
         assert answer.json()["outputs"][0]["data"] == [15.0]
