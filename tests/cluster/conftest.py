@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import commands
 from tests.api.apiserver import ControlPlane
 
 
@@ -20,12 +21,9 @@ class Command:
     home: Path
 
     def __call__(
-        self, *arguments: str | Path, timeout_s: float = 60, **environment: str
+        self, *arguments: str | Path, timeout_s: float = 240, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.build(*arguments), env=self.environment | environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=timeout_s, check=False,
-        )  # fmt: skip
+        return commands.run([*map(str, arguments)], environment=self.environment | environment, timeout_s=timeout_s)
 
     def build(self, *arguments: str | Path) -> list[str]:
         return [sys.executable, "-m", "forebay.cli", *map(str, arguments)]
@@ -39,7 +37,7 @@ class Command:
         }  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """Deployments make pods, which nothing runs."""
     with ControlPlane(tmp_path_factory.mktemp("plane"), controller_manager=True) as plane:

@@ -16,7 +16,7 @@ SYSTEM = "forebay-system"
 _numbers = count()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """An apiserver, the CRDs, and a gateway."""
     with ControlPlane(tmp_path_factory.mktemp("plane")) as plane:
@@ -26,7 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway of real Envoy and pilot."""
     folder = tmp_path_factory.mktemp("gateway")
@@ -39,14 +39,14 @@ def build_gateway_address(number: int) -> str:
     return f"127.{90 + number}.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def nodes(cluster: Cluster) -> Iterator[Nodes]:
     """What makes instances ready."""
     with Nodes(cluster.plane, address=find_own_address()) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operator(
     cluster: Cluster, gateway: Gateway, nodes: Nodes, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Operator]:
@@ -73,7 +73,7 @@ def namespace(cluster: Cluster, operator: Operator) -> Iterator[str]:
         cluster.drop(name, each["metadata"]["name"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def crash_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Another apiserver, for operators of single namespaces, and with no gateway."""
     with ControlPlane(tmp_path_factory.mktemp("crash-plane")) as plane:

@@ -1,6 +1,7 @@
 """The operator as its pod runs it, beside a real apiserver; and what a cluster with nodes would do: see `Nodes`."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -19,10 +20,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from forebay.kube.resources import CHILDREN, IMAGE_BUILD, JOB, MODEL_DEPLOYMENT, MODEL_VERSION, Resource
 from forebay.local.ports import HOST, find_free_ports
 from forebay.local.process import die_with_parent, read_tail
+from tests import loopback
 from tests.api.apiserver import ROOT, ControlPlane
 
 Json = dict[str, Any]
-WAIT_S = 30.0
+WAIT_S = 60.0
 OURS = "app.kubernetes.io/managed-by=forebay"
 BY_KIND = {each.kind: each for each in (*CHILDREN, MODEL_DEPLOYMENT, MODEL_VERSION, IMAGE_BUILD, JOB)}
 SCRIPT = "class Transformer:\n    def preprocess(self, inputs):\n        return inputs\n"
@@ -119,17 +121,41 @@ class Cluster:
         """One of its conditions; empty before it has it."""
         return next((each for each in self.status(namespace, name).get("conditions", []) if each["type"] == type_), {})
 
-    def wait_reason(self, namespace: str, reason: str, name: str = "digits", **options: Any) -> Json:
+    def wait_reason(self, namespace: str, reason: str, name: str = "digits", *, limit_s: float = WAIT_S) -> Json:
         """Until Ready says this of the present generation."""
 
-        def is_said() -> Json:
-            found = self.find(namespace, "ModelDeployment", name)
-            ready = next(each for each in found["status"]["conditions"] if each["type"] == "Ready")
+        def find_said(found: Json) -> Json:
+            ready: Json = next(each for each in found["status"]["conditions"] if each["type"] == "Ready")
             said = ready["reason"] == reason and ready["observedGeneration"] == found["metadata"]["generation"]
             return ready if said else {}
 
-        found: Json = wait_for(is_said, why=lambda: (reason, self.status(namespace, name)), **options)
-        return found
+        why = lambda: f"{reason}: {self.status(namespace, name)}"  # noqa: E731
+        # By what changes, and not again and again: many wait at once.
+        return wait_for(lambda: self._await_change(namespace, name, find_said), limit_s=limit_s, why=why)
+
+    def _await_change(self, namespace: str, name: str, look: Callable[[Json], Json]) -> Json:
+        """What is looked for in a ModelDeployment as it is, or as it becomes within seconds; empty where it doesn't."""
+        path = MODEL_DEPLOYMENT.path(namespace=namespace)
+        query = {"fieldSelector": f"metadata.name={name}", "timeoutSeconds": "5"}
+        listed = self.client.get(path, params=query).raise_for_status().json()
+        found = [{"object": each} for each in listed["items"]]
+        query |= {"watch": "1", "resourceVersion": listed["metadata"]["resourceVersion"]}
+        with self.client.stream("GET", path, params=query) as lines:
+            for event in itertools.chain(found, map(json.loads, lines.iter_lines())):
+                with contextlib.suppress(KeyError, StopIteration):
+                    if said := look(event["object"]):
+                        return said
+        return {}
+
+    @contextlib.contextmanager
+    def follow(self, item: Json) -> Iterator[Iterator[Json]]:
+        """The versions of an object after the given one; httpx.TimeoutException where none comes for long."""
+        metadata = item["metadata"]
+        path = BY_KIND[item["kind"]].path(namespace=metadata["namespace"])
+        query = {"watch": "1", "fieldSelector": f"metadata.name={metadata['name']}",
+                 "resourceVersion": metadata["resourceVersion"]}  # fmt: skip
+        with self.client.stream("GET", path, params=query, timeout=WAIT_S) as lines:
+            yield (json.loads(line)["object"] for line in lines.iter_lines())
 
     def events(self, namespace: str) -> list[Json]:
         """Events, the oldest first."""
@@ -200,7 +226,7 @@ class Operator:
 
     def metrics_text(self) -> str:
         """Its metrics, as scraped."""
-        return httpx.get(f"http://{HOST}:{self.port}/metrics", trust_env=False, timeout=30).text
+        return loopback.get(f"http://{HOST}:{self.port}/metrics", timeout=30).text
 
     def metrics(self) -> dict[str, float]:
         """Its metrics: names with the values of their labels."""

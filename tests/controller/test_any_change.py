@@ -1,20 +1,19 @@
 """Any spec changed to any other ends as the other does when it is the first."""
 
-import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+from itertools import count, repeat
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.controller.site import Cluster, Json, Operator, normalize, normalize_status, wait_for
+from tests.controller.site import Cluster, Json, Operator, normalize, normalize_status
 
 _numbers = count()
 AT_ONCE = 15
-# Each step of shrinking takes seconds: it is for a person who asks for it.
-PHASES = [Phase.generate, Phase.shrink] if os.environ.get("FOREBAY_SHRINK") else [Phase.generate]
+CHANGES_EACH = 3
 
 
 def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
@@ -107,22 +106,54 @@ SPECS = st.fixed_dictionaries(
 
 
 class Change(NamedTuple):
-    """From one spec, over others in haste, to the last."""
+    """Over others in haste to another spec."""
 
-    first: Json
     between: list[Json]
     last: Json
     labels: Json
 
 
-CHANGES = st.builds(Change, SPECS, st.lists(SPECS, max_size=1), SPECS, LABELS)
+CHANGES = st.builds(Change, st.lists(SPECS, max_size=1), SPECS, LABELS)
 
 
-def settle(cluster: Cluster, namespace: str) -> Any:
-    """What there is when all is done. How many instances run is an autoscaler's to say."""
-    cluster.wait_reason(namespace, "Ready", limit_s=60, every_s=0.3)
+class Course:
+    """Changes one after the other, in a namespace of their own: its name is part of what is made."""
 
-    def look() -> Any:
+    def __init__(self, cluster: Cluster, first: Json, changes: Sequence[Change]) -> None:
+        self.first, self.changes = first, changes
+        self._cluster = cluster
+        self._namespace = cluster.make_namespace(f"change-{next(_numbers)}")
+
+    def begin(self) -> None:
+        """With the first spec."""
+        self._create(self.first, {})
+
+    def begin_with(self, at: int) -> None:
+        """With what comes later."""
+        self._create(self.changes[at].last, self.changes[at].labels)
+
+    def _create(self, spec: Json, labels: Json) -> None:
+        self._cluster.create(self._namespace, spec, labels=labels)
+        self._cluster.wait_reason(self._namespace, "Ready")
+
+    def go_on(self, at: int) -> None:
+        """To the next spec."""
+        cluster, namespace, change = self._cluster, self._namespace, self.changes[at]
+        for spec in change.between:
+            cluster.replace(namespace, spec)
+        known = cluster.find(namespace, "ModelDeployment", "digits")["metadata"].get("labels", {})
+        labels = dict.fromkeys(known) | change.labels
+        if labels:
+            cluster.patch(namespace, "ModelDeployment", "digits", {"metadata": {"labels": labels}})
+        cluster.replace(namespace, change.last)
+        cluster.wait_reason(namespace, "Ready")
+
+    def drop(self) -> None:
+        self._cluster.drop(self._namespace)
+
+    def look(self) -> Any:
+        """What there is. How many instances run is an autoscaler's to say."""
+        cluster, namespace = self._cluster, self._namespace
         children = {name: normalize(each) for name, each in cluster.list_children(namespace).items()}
         for name, each in children.items():
             if each["kind"] == "Deployment" and name.replace("Deployment", "HorizontalPodAutoscaler") in children:
@@ -133,43 +164,45 @@ def settle(cluster: Cluster, namespace: str) -> Any:
                 each.pop(name, None)
         return children, status
 
-    seen: list[Any] = [look()]
-    wait_for(lambda: seen.append(look()) or seen[-1] == seen[-2], every_s=0.6)
-    return seen[-1]
+
+def compare_all(operator: Operator, courses: list[Course]) -> None:
+    """What is there once the operator has come to rest: of each spec alone, and after the one before."""
+    fresh = []
+    with ThreadPoolExecutor(len(courses)) as pool:
+        for at in range(CHANGES_EACH):
+            list(pool.map(Course.begin_with, courses, repeat(at)))
+            operator.wait_quiet()
+            fresh.append(list(pool.map(Course.look, courses)))
+            list(pool.map(Course.drop, courses))
+        list(pool.map(Course.begin, courses))
+        for at, wanted in enumerate(fresh):
+            list(pool.map(Course.go_on, courses, repeat(at)))
+            operator.wait_quiet()
+            for course, look, found in zip(courses, wanted, pool.map(Course.look, courses), strict=True):
+                assert found == look, (course.first, course.changes[: at + 1])
+        list(pool.map(Course.drop, courses))
 
 
-def compare(cluster: Cluster, change: Change) -> tuple[Any, Any]:
-    """The last spec as the first, and after the others, in one namespace: its name is part of what is made."""
-    namespace = cluster.make_namespace(f"change-{next(_numbers)}")
-    cluster.create(namespace, change.last, labels=change.labels)
-    fresh = settle(cluster, namespace)
-    cluster.drop(namespace)
-    cluster.create(namespace, change.first)
-    cluster.wait_reason(namespace, "Ready", limit_s=60, every_s=0.3)
-    for spec in change.between:
-        cluster.replace(namespace, spec)
-    if change.labels:
-        cluster.patch(namespace, "ModelDeployment", "digits", {"metadata": {"labels": change.labels}})
-    cluster.replace(namespace, change.last)
-    changed = settle(cluster, namespace)
-    cluster.drop(namespace)
-    return fresh, changed
+def draw(number: int) -> list[tuple[Json, list[Change]]]:
+    """First specs, and what they are changed to: always the same ones."""
+    drawn = []
+
+    @settings(
+        max_examples=number, deadline=None, phases=[Phase.generate], database=None, derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(SPECS, st.lists(CHANGES, min_size=CHANGES_EACH, max_size=CHANGES_EACH))
+    def keep(first: Json, changes: list[Change]) -> None:
+        drawn.append((first, changes))
+
+    keep()
+    return drawn
 
 
 @pytest.mark.timeout(280)
 def test_any_change_ends_as_a_fresh_start(cluster: Cluster, operator: Operator) -> None:
-    @settings(
-        max_examples=4, deadline=None, phases=PHASES, database=None, derandomize=True,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
-    )  # fmt: skip
-    @given(st.lists(CHANGES, min_size=AT_ONCE, max_size=AT_ONCE))
-    def check(changes: list[Change]) -> None:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for change, (fresh, changed) in zip(
-                changes, pool.map(lambda each: compare(cluster, each), changes), strict=True
-            ):
-                assert changed == fresh, change
-
-    check()
+    drawn = draw(AT_ONCE)
+    assert len(drawn) == AT_ONCE
+    compare_all(operator, [Course(cluster, first, changes) for first, changes in drawn])
     failed = [line for line in operator.log.splitlines() if "Traceback" in line or "tried again" in line]
     assert failed == []

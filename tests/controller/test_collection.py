@@ -43,7 +43,7 @@ def test_nothing_is_left(collector: Cluster, tmp_path: Path) -> None:
         owners = {each["metadata"]["ownerReferences"][0]["uid"] for each in cluster.list_children(names[0]).values()}
         assert owners == {made["metadata"]["uid"]}
         cluster.client.delete(f"/api/v1/namespaces/{names[2]}")
-        wait_for(lambda: cluster.client.get(f"/api/v1/namespaces/{names[2]}").status_code == 404, limit_s=60)
+        wait_for(lambda: cluster.client.get(f"/api/v1/namespaces/{names[2]}").status_code == 404)
         assert "Traceback" not in operator.log
         assert operator.stop() == 0
     # Uninstalled: nobody is there who would have to agree.

@@ -117,8 +117,8 @@ def check(site: Site, cases: list[Case]) -> None:
     assert len(missed) <= len(cases) // 10, f"not killed: {missed}"
     with Operator(site.folder, site.cluster.plane.kubeconfig, namespace="recovery") as operator:
         operator.wait_leading()
-        wait_for(lambda: all(is_at_rest(site.cluster, case.namespace) for case in cases), limit_s=60, every_s=0.5)
-        operator.wait_quiet(limit_s=60)
+        wait_for(lambda: all(is_at_rest(site.cluster, case.namespace) for case in cases), every_s=0.5)
+        operator.wait_quiet()
         assert operator.stop() == 0
     expected = picture(site.cluster, "undisturbed")
     wrong = [case for case in cases if picture(site.cluster, case.namespace) != expected]

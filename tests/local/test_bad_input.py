@@ -19,10 +19,10 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
+from tests import loopback
 from tests.local.serving_session import REPOSITORIES, ServingSession, forebay, serving
 from tests.local.test_storage import environment, s3  # noqa: F401  (a fixture)
 from tests.unit.serving.storage.conftest import Web, authority, web  # noqa: F401  (fixtures)
@@ -456,7 +456,7 @@ def test_what_is_served_already(busy: ServingSession, tmp_path: Path) -> None:
     done = forebay("serve", str(tmp_path / "m.yaml"), state=busy.state)
     assert done.returncode == 1
     assert f"default/m is served already, by process {busy.process.pid}: end that one first" in done.stderr
-    assert httpx.get(f"{busy.url}/v2/health/ready", trust_env=False).status_code == 200, "the other one still serves"
+    assert loopback.get(f"{busy.url}/v2/health/ready").status_code == 200, "the other one still serves"
 
 
 def test_the_same_name_in_two_files(tmp_path: Path, refuse: Refuse) -> None:
@@ -506,7 +506,7 @@ def test_predict_with_values_that_no_model_takes(busy: ServingSession, tmp_path:
 )
 def test_predict_takes_the_json_that_curl_sends(busy: ServingSession, tmp_path: Path, rows: Any) -> None:
     (tmp_path / "rows.json").write_text(json.dumps(rows))
-    answer = httpx.post(f"{busy.url}/predict", json=rows, trust_env=False)
+    answer = loopback.post(f"{busy.url}/predict", json=rows)
     done = predict(busy, tmp_path / "rows.json")
     assert done.returncode == 0
     assert json.loads(done.stdout.removeprefix("rows.json: ")) == answer.json()
@@ -524,7 +524,7 @@ def test_predict_when_the_queue_is_full(busy: ServingSession, tmp_path: Path) ->
     np.savez(tmp_path / "a.npz", seconds=np.zeros(1, np.float32))
     with ThreadPoolExecutor(4) as pool:
         url = f"{busy.url}/v2/models/m/infer"
-        filling = [pool.submit(httpx.post, url, json=body, timeout=60, trust_env=False) for _ in range(2)]
+        filling = [pool.submit(loopback.post, url, json=body, timeout=60) for _ in range(2)]
         wait_until(lambda: re.search(r"^forebay_queue_queued\{.*\} 1\.0$", busy.metrics(), re.MULTILINE), "not full")
         refused = [pool.submit(predict, busy, tmp_path / name) for name in ("a.json", "a.npz")]
         for each in refused:

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import httpx
-
+from tests import loopback
 from tests.local.serving_session import forebay, serving
 
 MANIFEST = """
@@ -46,7 +45,7 @@ def test_what_is_for_a_cluster_is_honoured_or_told(tmp_path: Path) -> None:
     with serving(MANIFEST, tmp_path, TOKEN="from-here") as session:
         body = {"inputs": [{"name": "name", "shape": [3], "datatype": "BYTES", "data": names}]}
         for _ in range(6):  # no key is asked for, and the limit is another's
-            answer = httpx.post(f"{session.url}/v2/models/m/infer", json=body, trust_env=False)
+            answer = loopback.post(f"{session.url}/v2/models/m/infer", json=body)
             assert answer.status_code == 200, answer.text
         assert answer.json()["outputs"][0]["data"] == ["plain", "from-here", "not set"]
         assert len(session.pids("forebay.serving")) == 2

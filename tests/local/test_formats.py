@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import httpx
 import lightgbm
 import numpy as np
 import onnx
@@ -15,6 +14,7 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
+from tests import loopback
 from tests.local.serving_session import ServingSession, forebay, serving
 
 MANIFEST = """
@@ -38,7 +38,7 @@ def ask(session: ServingSession, name: str, value: np.ndarray, datatype: str = "
 
 
 def read_config(session: ServingSession) -> dict:
-    return dict(httpx.get(f"{session.url}/v2/models/m/config", trust_env=False).json())
+    return dict(loopback.get(f"{session.url}/v2/models/m/config").json())
 
 
 def refuse(folder: Path, command: str, **model: str) -> str:
@@ -120,7 +120,7 @@ def test_one_download_serves_several_names(tmp_path: Path) -> None:
     with serving(f"{one}---{other.replace('name: m', 'name: other')}", tmp_path) as session:
         root = session.url.removesuffix("/default/m").removesuffix("/default/other")
         for name, size in (("m", 64), ("other", 3)):
-            config = httpx.get(f"{root}/default/{name}/v2/models/{name}/config", trust_env=False).json()
+            config = loopback.get(f"{root}/default/{name}/v2/models/{name}/config").json()
             assert config["max_batch_size"] == size
 
 

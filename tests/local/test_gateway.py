@@ -5,13 +5,13 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
+from tests import loopback
 from tests.local.serving_session import ServingSession, slow_body, slow_grpc, slow_http
 
 HEADER = {"forebay-deployment": "default/slow"}
@@ -110,7 +110,7 @@ def test_curl_with_json(two_slow):
 )
 def test_ways_to_a_deployment(two_slow, path, headers):
     url = f"http://{two_slow.record['grpc']}{path}"
-    answer = httpx.post(url, json=slow_body(0.01), headers=headers, trust_env=False)
+    answer = loopback.post(url, json=slow_body(0.01), headers=headers)
     assert answer.status_code == 200, answer.text
 
 
@@ -129,7 +129,7 @@ def test_a_large_body_passes(two_slow):
 
 
 def test_a_body_beyond_the_limit_is_refused(two_slow):
-    with httpx.Client(trust_env=False, timeout=60) as client:
+    with loopback.build_client(timeout=60) as client:
         answer = client.post(two_slow.url + "/v2/models/slow/infer", content=b"0" * (65 * 1024 * 1024))
     assert (answer.status_code, answer.headers["x-forebay-reason"]) == (413, "too-large")
     assert answer.json() == {"error": "the body is larger than 64 MiB", "reason": "too-large"}
@@ -147,9 +147,7 @@ def test_load_goes_to_both_and_a_full_queue_is_tried_on_the_other(two_slow):
     # Both together hold 4 at work and 6 waiting; 10 at once must all find a place.
     with ThreadPoolExecutor(10) as pool:
         asked = [
-            pool.submit(
-                httpx.post, two_slow.url + "/v2/models/slow/infer", json=slow_body(0.3), trust_env=False, timeout=30
-            )
+            pool.submit(loopback.post, two_slow.url + "/v2/models/slow/infer", json=slow_body(0.3), timeout=30)
             for _ in range(10)
         ]
         assert [each.result().status_code for each in asked] == [200] * 10

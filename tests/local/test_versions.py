@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 
 from forebay.cluster.registry.content import compute_digest, read_files
+from tests import loopback
 from tests.local.serving_session import forebay, serving
 
 MANIFEST = """\
@@ -50,7 +50,7 @@ def test_what_an_alias_names_is_served(tmp_path: Path, place: str) -> None:
         (tmp_path / "versions.yaml").write_text(VERSIONS)
     with serving(MANIFEST + (f"---\n{VERSIONS}" if place == "same" else ""), tmp_path) as session:
         body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [5]}]}
-        answer = httpx.post(f"{session.url}/v2/models/scaler/infer", json=body, trust_env=False, timeout=30)
+        answer = loopback.post(f"{session.url}/v2/models/scaler/infer", json=body, timeout=30)
         assert answer.json()["outputs"][0]["data"] == [15.0]
 
 

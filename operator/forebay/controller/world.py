@@ -99,7 +99,7 @@ def follow_owned(
 
     def on_change(there: bool, body: Json) -> None:
         owner = owner_of(body)
-        before = held.release(body["metadata"]["namespace"], held.key_of(body), owner=owner)
+        before = held.release(body, owner=owner)
         if before is not None:
             wake(before)
         if owner is not None and (held.put(owner, body) if there else held.lose(owner, body)):

@@ -83,8 +83,8 @@ class Applier:
                 await self._take_over(reference.owner, key, known)
             answer = await self._write(wanted)
         self._keep(reference.owner, answer)
-        made = self._children.of(reference.owner)[key]
-        if made.resource_version == answer.body["metadata"]["resourceVersion"]:
+        made = self._children.of(reference.owner).get(key)
+        if made and made.resource_version == answer.body["metadata"]["resourceVersion"]:
             # Should the apiserver write something in a way that isn't recognized, it is not written again for ever.
             self._children.settle(made, _applied(wanted))
         return True

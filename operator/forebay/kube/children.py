@@ -1,6 +1,7 @@
 """What is known of the children in the cluster, from the watch and from our own writes; kept small."""
 
 import itertools
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ MANAGER = "forebay"
 APPLIED = "forebay.dev/applied"
 # What nobody here reads, and is most of an object.
 _DROPPED = ("managedFields", "selfLink")
+# A write is answered within seconds.
+_MOST_LOST = 1000
 
 
 class Id(NamedTuple):
@@ -78,6 +81,8 @@ class Children(Holdings[Id, Child]):
         super().__init__()
         # What was looked at and found as wanted, so that it is not unpacked again: uid -> (version, digest).
         self._settled: dict[str, tuple[str, str]] = {}
+        # At which version an object was no longer its owner's, by uid: what was answered before may be heard after.
+        self._lost: OrderedDict[str, int] = OrderedDict()
 
     def of(self, owner: Owner) -> Mapping[Id, Child]:
         """The children of a ModelDeployment."""
@@ -91,15 +96,31 @@ class Children(Holdings[Id, Child]):
         """Keep an object as it is now; False if it was known already, or is older than what is known."""
         key = self.key_of(body)
         known = self.of(owner).get(key)
-        version = body["metadata"]["resourceVersion"]
-        if known is not None and known.uid == body["metadata"]["uid"] and int(version) <= int(known.resource_version):
+        uid, version = body["metadata"]["uid"], int(body["metadata"]["resourceVersion"])
+        if version < self._lost.get(uid, 0):
+            return False
+        if known is not None and known.uid == uid and version <= int(known.resource_version):
             return False
         self._keep(owner, key, build_child(body))
         return True
 
     def lose(self, owner: Owner, body: Mapping[str, Any]) -> bool:
         """Forget an object that is gone."""
+        self._note_loss(body)
         return self.drop(owner, self.key_of(body), uid=body["metadata"]["uid"])
+
+    def release(self, body: Mapping[str, Any], *, owner: Owner | None) -> Owner | None:
+        """Forget an object that another has now, or nobody; who had it before."""
+        before = super().release(body, owner=owner)
+        if before is not None or owner is None:
+            self._note_loss(body)
+        return before
+
+    def _note_loss(self, body: Mapping[str, Any]) -> None:
+        uid = body["metadata"]["uid"]
+        self._lost[uid] = max(int(body["metadata"]["resourceVersion"]), self._lost.pop(uid, 0))
+        if len(self._lost) > _MOST_LOST:
+            self._lost.popitem(last=False)
 
     def drop(self, owner: Owner, key: Id, *, uid: str) -> bool:
         """Forget an object that is gone; False if it was not known, or another has its name by now."""

@@ -38,8 +38,11 @@ class Holdings(ABC, Generic[Key, Kept]):
     def lose(self, owner: Owner, body: Body) -> bool:
         """Forget an object that is gone; False if that is no news."""
 
-    def release(self, namespace: str, key: Key, *, owner: Owner | None) -> Owner | None:
+    def release(self, body: Body, *, owner: Owner | None) -> Owner | None:
         """Forget an object that another has now, or nobody; who had it before."""
+        return self._release(body["metadata"]["namespace"], self.key_of(body), owner)
+
+    def _release(self, namespace: str, key: Key, owner: Owner | None) -> Owner | None:
         before = self._owners.get((namespace, key))
         if before is None or before == owner:
             return None
@@ -67,7 +70,7 @@ class Holdings(ABC, Generic[Key, Kept]):
         for owner, body in bodies:
             key = self.key_of(body)
             there.add((owner, key))
-            if before := self.release(owner.namespace, key, owner=owner):
+            if before := self._release(owner.namespace, key, owner):
                 changed.add(before)
             if self.put(owner, body):
                 changed.add(owner)

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 
 from forebay.local.envoy_binary import build_envoy_command
+from forebay.local.loopback import build_async_client
 from forebay.local.ports import HOST, find_free_ports
 from forebay.local.process import Process, describe_exit
 from forebay.plan.envoy import Address
@@ -34,7 +35,7 @@ class Gateway:
         """Take no new connection; wait `limit_s` seconds at most for requests in flight. Returns how many are left."""
         base = f"http://{self._admin.host}:{self._admin.port}"
         deadline = time.monotonic() + limit_s
-        async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
+        async with build_async_client(timeout_s=2) as client:
             try:
                 await client.post(f"{base}/drain_listeners?graceful")
                 await self._until_closed(deadline)

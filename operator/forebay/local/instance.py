@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from forebay.local.loopback import build_async_client
 from forebay.local.meter import Meter
 from forebay.local.models import show_sources
 from forebay.local.process import Command, Process, describe_exit, read_tail
@@ -97,7 +98,7 @@ class Instance:
         front = self.addresses.front
         url = f"http://{front.host}:{front.port}/v2/health/ready"
         failures = 0
-        async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT_S, trust_env=False) as client:
+        async with build_async_client(timeout_s=_PROBE_TIMEOUT_S) as client:
             while True:
                 ready = await _is_ready(client, url)
                 failures = 0 if ready else failures + 1

@@ -18,6 +18,7 @@ from forebay.local.errors import LocalError
 from forebay.local.exporter import Exporter
 from forebay.local.gateway import Gateway
 from forebay.local.instance import Instance, State
+from forebay.local.loopback import build_async_client
 from forebay.local.ports import find_free_ports, require_free_port
 from forebay.local.run_folder import Record, RunFolder
 from forebay.local.summary import build_summary, show_summary
@@ -219,7 +220,7 @@ async def _stop(deployment: Deployment, *, grace_s: float) -> None:
 async def _read_metadata(record: Record) -> dict[str, object]:
     """What the model declares, as soon as the gateway knows the ready instances; nothing when it can't be had."""
     deadline = time.monotonic() + _GATEWAY_S
-    async with httpx.AsyncClient(timeout=_GATEWAY_S, trust_env=False) as client:
+    async with build_async_client(timeout_s=_GATEWAY_S) as client:
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
                 answer = await client.get(f"{record.url}/v2/models/{record.model}")

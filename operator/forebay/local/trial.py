@@ -21,6 +21,7 @@ from tritonclient.grpc.service_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
 
+from forebay.local.loopback import build_client
 from forebay.local.ports import HOST, find_free_ports
 from forebay.serving.protobuf import decode_tensors, encode_request
 from forebay.serving.source import Role
@@ -86,7 +87,7 @@ class Server:
     def send(self, example: dict[str, Any]) -> httpx.Response:
         """Send the example over REST."""
         url = f"http://{HOST}:{self.http_port}"
-        with httpx.Client(timeout=self.timeout_s, trust_env=False) as client:
+        with build_client(timeout_s=self.timeout_s) as client:
             if example["kind"] == "tensors":
                 return client.post(f"{url}/v2/models/{NAME}/infer", json=example["body"])
             if example["kind"] == "file":
@@ -142,7 +143,7 @@ def run_server(trial: Trial, predictor: str) -> Iterator[Server]:
 
 def _wait_until_ready(server: Server) -> float:
     started = time.monotonic()
-    with httpx.Client(timeout=2.0, trust_env=False) as client:
+    with build_client(timeout_s=2.0) as client:
         while (elapsed_s := time.monotonic() - started) < server.timeout_s:
             if server.process.poll() is not None:
                 raise TrialError(server.log_tail() or f"the server ended with status {server.process.returncode}")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from forebay.kube.children import Children, Id, build_child
 from forebay.kube.holdings import Owner
 
@@ -13,7 +15,7 @@ KEY = Id("Service", "x")
 
 
 def build(version: int, *, uid: str = "1", name: str = "x", owners: Any = OWNED, applied: str = "d") -> dict[str, Any]:
-    metadata = {"name": name, "uid": uid, "resourceVersion": str(version), "managedFields": [MUCH]}
+    metadata = {"name": name, "namespace": "one", "uid": uid, "resourceVersion": str(version), "managedFields": [MUCH]}
     metadata |= {"annotations": {"forebay.dev/applied": applied} if applied else {}, "ownerReferences": owners}
     return {"kind": "Service", "metadata": metadata}
 
@@ -55,10 +57,26 @@ def test_what_is_settled_is_so_for_one_version() -> None:
 def test_another_owner_takes_it_over() -> None:
     children = Children()
     children.put(A, build(1))
-    assert children.release("one", KEY, owner=A) is None
-    assert children.release("one", KEY, owner=B) == A
-    assert children.release("one", KEY, owner=None) is None
+    assert children.release(build(2), owner=A) is None
+    assert children.release(build(2), owner=B) == A
+    assert children.release(build(2), owner=None) is None
     assert not children.of(A)
+
+
+@pytest.mark.parametrize("how", ["gone", "without its labels", "another's"])
+def test_a_write_that_is_answered_after_the_loss_is_no_news(how: str) -> None:
+    """Somebody deletes, or takes the labels from, what was just written: the watch may tell before the answer does."""
+    children = Children()
+    children.put(A, build(1))
+    if how == "gone":
+        assert children.lose(A, build(3))
+    else:
+        assert children.release(build(3), owner=B if how == "another's" else None) == A
+    if how == "another's":
+        assert children.put(B, build(3))
+    assert not children.put(A, build(2))
+    assert KEY not in children.of(A)
+    assert children.put(A, build(4)), "it was put back since"
 
 
 def test_a_list_is_of_one_kind_and_one_namespace() -> None:

@@ -150,9 +150,8 @@ async def test_it_is_started_again_though_its_exit_cannot_be_told(tmp_path):
 async def test_stopped_between_two_tries(tmp_path):
     async with running(tmp_path, "exit 1") as process:
         await until(lambda: process.restarts == 1 and process.pid is None)
-        started = time.monotonic()
-        await process.stop(grace_s=10)
-        assert time.monotonic() - started < 5
+        async with asyncio.timeout(60):
+            await process.stop(grace_s=600)
 
 
 async def test_a_program_that_is_not_there(tmp_path):
