@@ -158,7 +158,7 @@ def start(address: str, uri: str, to: Path, *options: str, **changes: str) -> su
 
 def run(address: str, uri: str, to: Path, *options: str, **changes: str) -> tuple[int, list[dict[str, Any]]]:
     process = start(address, uri, to, *options, **changes)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=240)
     return process.returncode, [json.loads(line) for line in out.splitlines()]
 
 

@@ -40,7 +40,7 @@ class Download:
         # What is next is only made up when somebody is free for it: a listing may be long.
         work = (work for item in listing.items for work in self._prepare(item))
         run_workers(WORKERS, work, lambda each: self._work(*each), progress=self._meter.moved, stop=self._stop)
-        sync(self._folder)
+        sync(self._folder, [self._folder / item.path for item in listing.items])
         return self._sums
 
     def _prepare(self, item: Item) -> list[tuple[Item, Arriving, Piece | None]]:

@@ -1,5 +1,7 @@
 """What S3 and boto3 say when they fail, in our words."""
 
+import os
+
 from botocore import exceptions as boto
 from botocore import parsers
 
@@ -58,6 +60,8 @@ def from_client_error(error: boto.ClientError, *, where: str, signed: bool) -> S
     """Translate an answer of the server. `where` names bucket and key; `signed` says that credentials were sent."""
     details = error.response.get("Error", {})
     code = str(details.get("Code", ""))
+    if error.operation_name.startswith("AssumeRole"):
+        return _no_session(error.operation_name, code, where=where)
     meta = error.response.get("ResponseMetadata", {})
     status = int(meta.get("HTTPStatusCode", 0))
     reason = _CODES.get(code)
@@ -74,6 +78,27 @@ def from_client_error(error: boto.ClientError, *, where: str, signed: bool) -> S
         region = details.get("Region") or meta.get("HTTPHeaders", {}).get("x-amz-bucket-region")
         advice = f"{advice} {region or 'the region of the bucket'}"
     return StorageError(reason, f"{where}: {advice}")
+
+
+def _no_session(operation: str, code: str, *, where: str) -> StorageError:
+    """Say that STS doesn't give a role's credentials: this isn't about the bucket yet."""
+    role = os.environ.get("AWS_ROLE_ARN") or "the role of the profile"
+    if code in ("ExpiredTokenException", "ExpiredToken"):
+        return StorageError(
+            Reason.CREDENTIALS_EXPIRED,
+            f"{where}: STS says that the token for {role} has expired: look at AWS_WEB_IDENTITY_TOKEN_FILE, which "
+            "something must renew (in a pod Kubernetes does), and at this machine's clock",
+        )
+    who = (
+        "the ServiceAccount (system:serviceaccount:NAMESPACE:NAME) and the cluster's OIDC provider"
+        if operation == "AssumeRoleWithWebIdentity"
+        else "whoever these credentials belong to"
+    )
+    return StorageError(
+        Reason.ACCESS_DENIED,
+        f"{where}: STS answers {code}, so that {role} can't be assumed: let the role's trust policy name {who}, and "
+        "look for a typing error in its ARN",
+    )
 
 
 def credentials_missing(where: str) -> StorageError:

@@ -47,27 +47,28 @@ def run_workers(
     for number in range(count):
         threading.Thread(target=drain, name=f"download-{number}", daemon=True).start()
     try:
-        errors = [error for error in _wait(count, ended, progress) if error is not None]
+        failed = _wait(count, ended, progress)
     finally:
         stop.set()
-    if errors:
-        raise errors[0]
+    if failed is not None:
+        raise failed
 
 
-def _wait(
-    count: int, ended: "SimpleQueue[BaseException | None]", progress: Callable[[], int]
-) -> Iterator[BaseException | None]:
+def _wait(count: int, ended: "SimpleQueue[BaseException | None]", progress: Callable[[], int]) -> BaseException | None:
+    """The first error, when all have ended, or those that haven't wait for a server in vain."""
+    failed: BaseException | None = None
     before, since_s = progress(), time.monotonic()
     while count:
         try:
-            yield ended.get(timeout=min(STALLED_S, 1))
-            count -= 1
+            error = ended.get(timeout=min(STALLED_S, 1))
+            failed, count = failed or error, count - 1
         except Empty:
             now = progress()
             if now != before:
                 before, since_s = now, time.monotonic()
             elif time.monotonic() - since_s > STALLED_S:
-                raise _stalled() from None
+                return failed or _stalled()
+    return failed
 
 
 def _stalled() -> StorageError:
