@@ -16,6 +16,7 @@ from forebay.serving.storage.retry import LIST_TRIES, retried
 from forebay.serving.storage.source import Listing, Source, check_paths
 
 # Addresses may carry a fragment or a signature, so they are matched by their beginning alone.
+_GIT = "git+https://"
 _HTTPS, _S3, _GS, _AZ, _HF, _OCI, _FILE = "https://", "s3://", "gs://", "az://", "hf://", "oci://", "file:"
 
 
@@ -46,6 +47,8 @@ def fetch_model(
     if uri.startswith(_FILE):
         return Fetched(local.find(uri), 0, cached=True)
     place = Place(dest.absolute())
+    if uri.startswith(_GIT):
+        return _fetch_git(uri, place, allow_loopback=allow_loopback)
     source = _open(uri, allow_loopback=allow_loopback)
     try:
         with place.locked():
@@ -55,6 +58,17 @@ def fetch_model(
         raise from_os_error(error, place.dest.parent) from error
     finally:
         source.close()
+
+
+def _fetch_git(uri: str, place: Place, *, allow_loopback: bool) -> Fetched:
+    from forebay.serving.storage.git import fetch_git  # noqa: PLC0415  (dulwich takes a moment)
+
+    try:
+        with place.locked():
+            cached = fetch_git(uri, place, allow_loopback=allow_loopback)
+            return Fetched(place.dest, sum(sizes_of(place.dest).values()), cached=cached)
+    except OSError as error:
+        raise from_os_error(error, place.dest.parent) from error
 
 
 def _open(uri: str, *, allow_loopback: bool) -> Source:
