@@ -28,10 +28,11 @@ _SAID: tuple[tuple[str, Reason, bool, str], ...] = (
         "{url}: the server's certificate isn't trusted: set SSL_CERT_FILE to the file of its authority",
     ),
     (
-        r"not our ref|unadvertised",
+        # A server that isn't asked to say more hangs up.
+        r"not our ref|unadvertised|unexpectedly closed",
         Reason.NOT_FOUND,
         False,
-        "{url} has no such commit, or doesn't give it: write a branch or a tag",
+        "{url} has no such commit, or gives none by its id: write a branch or a tag, or correct it",
     ),
     (
         r"Max retries|Failed to establish|timed out|resolve|redirect|scheme",
