@@ -153,4 +153,6 @@ def _translated(address: GitAddress) -> Iterator[None]:
     try:
         yield
     except (NotGitRepository, HTTPUnauthorized, HTTPProxyUnauthorized, GitProtocolError, HangupException) as error:
-        raise from_git_error(error, address.url, has_password=bool(os.environ.get("GIT_PASSWORD"))) from error
+        by_commit = bool(_COMMIT.fullmatch(address.ref))
+        has_password = bool(os.environ.get("GIT_PASSWORD"))
+        raise from_git_error(error, address.url, by_commit=by_commit, has_password=has_password) from error

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from dulwich.client import HTTPProxyUnauthorized, HTTPUnauthorized
-from dulwich.errors import NotGitRepository
+from dulwich.errors import HangupException, NotGitRepository
 
 from forebay.serving.storage.errors import Reason, StorageError
 
@@ -28,8 +28,7 @@ _SAID: tuple[tuple[str, Reason, bool, str], ...] = (
         "{url}: the server's certificate isn't trusted: set SSL_CERT_FILE to the file of its authority",
     ),
     (
-        # A server that isn't asked to say more hangs up.
-        r"not our ref|unadvertised|unexpectedly closed",
+        r"not our ref|unadvertised",
         Reason.NOT_FOUND,
         False,
         "{url} has no such commit, or gives none by its id: write a branch or a tag, or correct it",
@@ -43,8 +42,8 @@ _SAID: tuple[tuple[str, Reason, bool, str], ...] = (
 )
 
 
-def from_git_error(error: Exception, url: str, *, has_password: bool) -> StorageError:
-    """Translate what dulwich raises."""
+def from_git_error(error: Exception, url: str, *, by_commit: bool, has_password: bool) -> StorageError:
+    """Translate what dulwich raises where a commit was asked for by its id, or by a name."""
     if isinstance(error, HTTPUnauthorized):
         return _unauthorized(url, has_password=has_password)
     if isinstance(error, HTTPProxyUnauthorized):
@@ -53,6 +52,8 @@ def from_git_error(error: Exception, url: str, *, has_password: bool) -> Storage
         message = f"{url} is no git repository, or none that this user may see: correct the address, or set {_SECRET}"
         return StorageError(Reason.NOT_FOUND, message)
     words = str(error)[:300] or type(error).__name__
+    if by_commit and isinstance(error, HangupException):  # all that many servers say of a commit they don't have
+        words = "not our ref"
     for pattern, reason, transient, text in _SAID:
         if re.search(pattern, words, re.IGNORECASE):
             return StorageError(reason, text.format(url=url, words=words), transient=transient)
