@@ -29,11 +29,12 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A field below the component, what to write there, and why."""
+    """A field below the component, what to write there, and why. `is_vital`: without it, it won't run."""
 
     field: str
     value: str
     why: str
+    is_vital: bool = False
 
 
 def advise(measured: Measurement, written: Written, *, compare_levels: bool = True) -> list[Proposal]:
@@ -79,7 +80,8 @@ def _advise_memory(measured: Measurement, written: Written) -> Iterator[Proposal
     given, need = parse_memory_mib(written.memory), max(measured.memory_mib * _MEMORY_ROOM, 64)
     took = f"it took {measured.memory_mib} MiB of the {written.memory} that are written"
     if measured.memory_mib * 1.1 > given:
-        yield Proposal(field="resources.memory", value=format_memory(need), why=f"{took}: the kernel would kill it")
+        why = f"{took}: the kernel would kill it"
+        yield Proposal(field="resources.memory", value=format_memory(need), why=why, is_vital=True)
     elif given > _MUCH_MEMORY_MIB and given > _TIMES_TOO_MUCH * max(need, _LITTLE_MEMORY_MIB):
         value = format_memory(max(2 * need, _LITTLE_MEMORY_MIB))
         yield Proposal(field="resources.memory", value=value, why=f"{took}: nobody else can have the rest")

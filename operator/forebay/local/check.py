@@ -24,6 +24,7 @@ from forebay.local.trial import FakePredictor, Server, Trial, TrialError, descri
 from forebay.serving.errors import BadRequest
 from forebay.serving.source import (
     Role,
+    Source,
     check_signatures,
     describe_missing,
     find_class,
@@ -59,15 +60,14 @@ def check_script(
         given = Written(memory=Resources().memory, cpu=Resources().cpu, concurrency=Trial.concurrency)
         with tempfile.TemporaryDirectory(prefix="forebay-check-") as folder:
             trial = Trial(script=script, role=chosen, folder=Path(folder), model_dir=model_dir, timeout_s=timeout_s)
-            try_script(report, trial, given)
+            try_script(report, trial, source, given)
     except CheckFailed:
         return False
     return True
 
 
-def try_script(report: Report, trial: Trial, written: Written) -> None:
+def try_script(report: Report, trial: Trial, source: Source, written: Written) -> None:
     """All steps for a script, from its libraries to what it takes. Raises CheckFailed at the first that fails."""
-    source = parse_source(trial.script)
     report.step("its libraries are installed", lambda: _check_libraries(source, trial.environment))
     if unlisted := find_unlisted(source, trial.environment):
         report.warn(describe_unlisted(unlisted))

@@ -21,6 +21,7 @@ from forebay.local.trial import Trial
 from forebay.local.triton.trial import measure_triton
 from forebay.plan.model_volume import is_mounted
 from forebay.plan.resolve import Server, Workload, resolve
+from forebay.serving.source import parse_source
 
 
 def check_manifests(manifests: Sequence[ModelDeployment], *, console: Console, timeout_s: float = 120.0) -> bool:
@@ -64,8 +65,9 @@ def _try_script(report: Report, workload: Workload, written: Written, folder: Pa
     if workload.model.uri:
         fetched = report.step("its model is there", lambda: asyncio.run(fetch_model(workload, display)), str)
         trial = replace(trial, model_dir=fetched)
+    source = report.step("parses", lambda: parse_source(trial.script))
     if not packages.requirements:
-        try_script(report, trial, written)
+        try_script(report, trial, source, written)
         return
 
     def install() -> Path:
@@ -73,7 +75,7 @@ def _try_script(report: Report, workload: Workload, written: Written, folder: Pa
 
     environment = report.step("its requirements can be installed", install, lambda _: ", ".join(packages.requirements))
     with held(environment):
-        try_script(report, replace(trial, environment=environment), written)
+        try_script(report, replace(trial, environment=environment), source, written)
 
 
 def _try_triton(report: Report, workload: Workload, written: Written, folder: Path) -> None:
@@ -82,4 +84,5 @@ def _try_triton(report: Report, workload: Workload, written: Written, folder: Pa
     measured = report.step(
         "Triton starts, and loads it", lambda: measure_triton(workload, repository, folder, say=display.say)
     )
-    report_measurement(report, workload.role, measured, written)
+    report_measurement(report, workload.role, measured, written, is_stand_in=True)
+    report.say("that is the Triton of this machine, on its CPU: NVIDIA's image takes more memory, and is faster")

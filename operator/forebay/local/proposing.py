@@ -8,11 +8,17 @@ from forebay.local.measuring import Measurement
 from forebay.plan.names import Role
 
 
-def report_measurement(report: Report, component: str, measured: Measurement, written: Written) -> None:
-    """Say what it took; then what is too small or far too large, with YAML to paste."""
+def report_measurement(
+    report: Report, component: str, measured: Measurement, written: Written, *, is_stand_in: bool = False
+) -> None:
+    """Say what it took; then what is too small or far too large, with YAML to paste.
+
+    `is_stand_in`: what serves on a cluster takes more, and is faster.
+    """
     report.say(f"measured: {describe_measurement(measured, written)}")
     # Behind a transformer there is no predictor here: how many at once are worth while depends on that.
     proposals = advise(measured, written, compare_levels=component == Role.PREDICTOR)
+    proposals = [each for each in proposals if each.is_vital or not is_stand_in]
     for each in proposals:
         report.warn(f"{component}.{each.field}: {each.why}")
     if proposals:

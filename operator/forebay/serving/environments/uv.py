@@ -12,6 +12,7 @@ from forebay.serving.environments.errors import InstallError, Reason
 
 # An index that trickles: nobody waits longer for libraries.
 _LIMIT_S = 3600
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 class UvError(Exception):
@@ -56,7 +57,7 @@ def run_uv(arguments: Sequence[str], *, folder: Path, cache: Path, on_line: Call
 def _build_env(environment: Mapping[str, str], cache: Path) -> dict[str, str]:
     settings = {"UV_CACHE_DIR": str(cache), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     paths = ssl.get_default_verify_paths()
-    if paths.cafile or (paths.capath and any(Path(paths.capath).iterdir())):
+    if paths.cafile or _CERTIFICATES.exists():
         # Where the network has a certificate authority of its own, the system knows it.
         settings["UV_SYSTEM_CERTS"] = "1"
     # A virtual environment that somebody is in is not where anything goes.
