@@ -11,6 +11,7 @@ from cluster_tool.places import CACHE, REPOSITORY
 from forebay.build.tree import Link, Tree, place
 from image_tool.base import PREFIX, PYTHON, build_python_layer, compile_files, find_files
 from image_tool.layers import Layer, hash_text
+from image_tool.libraries import find_libraries
 
 VENV = "/opt/venv"
 PACKAGES = f"{VENV}/lib/{PYTHON}/site-packages"
@@ -41,10 +42,13 @@ def install(group: str) -> Tree:
         "--python", sys.executable, timeout_s=INSTALL_S,
     )  # fmt: skip
     site = venv / "lib" / PYTHON / "site-packages"
-    # What builds images installs their packages by it.
+    return {**place(compile_files(find_files(site)), PACKAGES), **build_venv(VENV), **find_programs(venv)}
+
+
+def find_programs(venv: Path) -> Tree:
+    """uv, where the group has it: of all that a venv's bin holds the one that isn't Python, and runs in pods."""
     program = venv / "bin/uv"
-    programs = {f"{VENV}/bin/uv": program} if program.exists() else {}
-    return {**place(compile_files(find_files(site)), PACKAGES), **build_venv(VENV), **programs}
+    return {**find_libraries([program]), f"{VENV}/bin/uv": program} if program.exists() else {}
 
 
 def build_venv(where: str) -> dict[str, bytes | Link]:

@@ -121,8 +121,9 @@ def _is_for_this_machine(name: str, *, local: bool) -> bool:
 
 @app.command()
 def check(  # noqa: PLR0913  (options)
-    script: Annotated[
-        Path | None, typer.Argument(help="Serving script: a .py file with one class. Without it, a cluster.")
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Serving script (a .py file with one class), or manifest. Without it, a cluster."),
     ] = None,
     *,
     model_dir: Annotated[
@@ -133,16 +134,27 @@ def check(  # noqa: PLR0913  (options)
     context: cluster.Context = None,
     kubeconfig: cluster.Kubeconfig = None,
 ) -> None:
-    """Try a serving script: syntax, libraries, class, and an example request. Without one: what a cluster lacks."""
-    if script is None:
+    """Try and measure a serving script, or all that a manifest serves. Without FILE: tell what a cluster lacks."""
+    if file is None:
         if model_dir:
             raise UserError("--model-dir goes with a script: write forebay check SCRIPT --model-dir FOLDER")
         raise typer.Exit(0 if cluster.check(namespace, context, kubeconfig) else 1)
     if in_cluster or any((namespace, context, kubeconfig)):
-        raise UserError(f"write forebay check {script}, or forebay check for the cluster: not both")
+        raise UserError(f"write forebay check {file}, or forebay check for the cluster: not both")
+    if file.suffix in (".yaml", ".yml", ".json"):
+        raise typer.Exit(0 if _check_manifest(file, model_dir) else 1)
     from forebay.local.check import check_script  # noqa: PLC0415
 
-    raise typer.Exit(0 if check_script(script, model_dir=model_dir, console=_console()) else 1)
+    raise typer.Exit(0 if check_script(file, model_dir=model_dir, console=_console()) else 1)
+
+
+def _check_manifest(file: Path, model_dir: Path | None) -> bool:
+    from forebay.local.check_manifest import check_manifests  # noqa: PLC0415
+    from forebay.local.versions import pin_all  # noqa: PLC0415
+
+    if model_dir:
+        raise UserError("--model-dir goes with a script: a manifest says where its model is, in model.uri")
+    return check_manifests(pin_all(_read(file), [file]), console=_console())
 
 
 @app.command()

@@ -96,10 +96,10 @@ def test_several_files_are_validated_together(folder):
     assert f"{folder}/worse.yaml:5: spec.predictor.concurency" in done.stderr
 
 
-def test_a_manifest_is_no_script(folder):
-    done = forebay("check", str(folder / "good.yaml"))
+def test_a_manifest_says_where_its_model_is(folder):
+    done = forebay("check", str(folder / "good.yaml"), "--model-dir", str(folder))
     assert done.returncode == 1
-    assert f"for a manifest there is `forebay validate {folder}/good.yaml`" in done.stdout
+    assert "--model-dir goes with a script: a manifest says where its model is, in model.uri" in done.stderr
 
 
 def test_check_passes_the_models_files_on(folder):

@@ -18,6 +18,7 @@ from forebay.api.model_deployment import (
 )
 from forebay.api.model_source import Credentials, ModelSource
 from forebay.api.model_version import Lineage, ModelVersion, ModelVersionSpec, Tensor
+from forebay.api.packages import IndexCredentials, PackageIndex
 from forebay.api.pod_template import ContainerPatch, EnvVar, PodPatchMetadata, PodPatchSpec, PodTemplate
 from forebay.api.status import (
     ComponentStatus,
@@ -31,10 +32,48 @@ from forebay.api.status import (
 )
 
 __all__ = [
-    "GROUP", "VERSION", "Access", "ApiKeys", "Autoscaling", "Component", "ComponentStatus", "Condition",
-    "ContainerPatch", "Credentials", "Custom", "EnvVar", "Gpu", "ImageBuild", "ImageBuildSpec",
-    "ImageBuildStatus", "Kind", "Lineage", "Metadata", "Model",
-    "ModelDeployment", "ModelDeploymentSpec", "ModelDeploymentStatus", "ModelInUse", "ModelSource", "ModelState",
-    "ModelVersion", "ModelVersionSpec", "ModelVersionStatus", "PodPatchMetadata", "PodPatchSpec", "PodTemplate",
-    "Predictor", "Queue", "RateLimit", "Resources", "Rule", "Target", "Tensor", "Traffic", "Transformer", "Triton",
+    "GROUP",
+    "VERSION",
+    "Access",
+    "ApiKeys",
+    "Autoscaling",
+    "Component",
+    "ComponentStatus",
+    "Condition",
+    "ContainerPatch",
+    "Credentials",
+    "Custom",
+    "EnvVar",
+    "Gpu",
+    "ImageBuild",
+    "ImageBuildSpec",
+    "ImageBuildStatus",
+    "IndexCredentials",
+    "Kind",
+    "Lineage",
+    "Metadata",
+    "Model",
+    "ModelDeployment",
+    "ModelDeploymentSpec",
+    "ModelDeploymentStatus",
+    "ModelInUse",
+    "ModelSource",
+    "ModelState",
+    "ModelVersion",
+    "ModelVersionSpec",
+    "ModelVersionStatus",
+    "PackageIndex",
+    "PodPatchMetadata",
+    "PodPatchSpec",
+    "PodTemplate",
+    "Predictor",
+    "Queue",
+    "RateLimit",
+    "Resources",
+    "Rule",
+    "Target",
+    "Tensor",
+    "Traffic",
+    "Transformer",
+    "Triton",
 ]  # fmt: skip

@@ -7,8 +7,10 @@ from pydantic import Field, PrivateAttr
 from forebay.api.access import Access
 from forebay.api.autoscaling import Autoscaling
 from forebay.api.base import Column, Cpu, Duration, Form, Kind, Memory, Model, Rule, Scale
-from forebay.api.model_source import ModelSource
+from forebay.api.model_source import Credentials, ModelSource
+from forebay.api.packages import PackageIndex, Requirement
 from forebay.api.pod_template import PodTemplate
+from forebay.api.script_address import SCRIPT_FORMS, SCRIPT_RULE
 from forebay.api.status import ModelDeploymentStatus
 
 
@@ -54,11 +56,24 @@ class Custom(Model):
             "has(self.script) != has(self.image)",
             "write exactly one of script (Python source) and image (a container image)",
         ),
+        SCRIPT_RULE,
         Rule(
-            "!has(self.script) || self.script.contains('\\n')",
-            "must be Python source of two lines or more. A path, which ends in .py, is for the forebay command only: "
-            "`forebay render FILE` puts the script inline for a cluster",
-            ".script",
+            "!has(self.credentials) || !has(self.script) || !self.script.contains('\\n')",
+            "goes with a script that is an address (s3://, git+https://, https://): leave it out",
+            ".credentials",
+        ),
+        Rule(
+            "!has(self.credentials) || has(self.script)", "goes with script, where that is an address", ".credentials"
+        ),
+        Rule(
+            "self.requirements.size() == 0 || has(self.script)",
+            "goes with script: an image has its own libraries in it",
+            ".requirements",
+        ),
+        Rule(
+            "!has(self.index) || self.requirements.size() > 0",
+            "is where requirements come from: write requirements, or leave it out",
+            ".index",
         ),
         Rule("!has(self.port) || has(self.image)", "goes with image: a script is given its port", ".port"),
         Rule("!has(self.grpcPort) || has(self.image)", "goes with image: a script is given its port", ".grpcPort"),
@@ -77,7 +92,26 @@ class Custom(Model):
         max_length=262144,
         repr=False,
         description="Python source with one class: `load` and `predict` for a predictor, `preprocess` and/or "
-        "`postprocess` for a transformer. The forebay command also takes the path of a .py file beside the manifest.",
+        "`postprocess` for a transformer. Or the address of a .py file: "
+        f"{SCRIPT_FORMS}. Each pod reads it once, when it starts, so name a tag or commit that stays, and write "
+        "another for a new revision; with #path= the modules beside it can be imported. The forebay command also takes "
+        "the path of a .py file beside the manifest.",
+    )
+    credentials: Credentials | None = Field(
+        default=None,
+        description="Credentials for the script's address: for git GIT_USERNAME and GIT_PASSWORD (which may be a "
+        "token), else as in model.credentials. `forebay serve` takes the same variables from its environment.",
+    )
+    requirements: list[Requirement] = Field(
+        default=[],
+        max_length=128,
+        description="Libraries that the script needs beside numpy and what else Forebay brings, as in a "
+        "requirements.txt. Wheels alone are installed, before the script starts, with the newest versions that these "
+        "allow: write NAME==VERSION, so that all pods have the same.",
+        examples=[["pillow==12.0.0", "scikit-learn>=1.7,<2"]],
+    )
+    index: PackageIndex | None = Field(
+        default=None, description="Where the requirements come from; pypi.org when left out."
     )
     image: Annotated[str, Form("REGISTRY/NAME:TAG, with no spaces")] | None = Field(
         default=None,

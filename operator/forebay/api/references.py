@@ -13,6 +13,7 @@ from forebay.api.model_deployment import Custom
 from forebay.api.model_source import ModelSource
 from forebay.api.model_version import ModelVersionSpec
 from forebay.api.rules import Path, child_models
+from forebay.api.script_address import is_address
 
 MAX_SCRIPT = 262_144
 
@@ -49,7 +50,7 @@ def find_script_files(data: dict[str, Any], folder: FilePath) -> dict[str, str]:
 
 def is_file(script: str) -> bool:
     """Whether a script is given as the path of a .py file."""
-    return "\n" not in script and script.endswith(".py")
+    return "\n" not in script and script.endswith(".py") and not is_address(script)
 
 
 def inline_script(script: str, folder: FilePath) -> str:

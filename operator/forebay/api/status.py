@@ -36,8 +36,9 @@ class Condition(Model):
 class ModelState(Model):
     """How far the instances of a component are with their model."""
 
-    state: Literal["Pending", "Downloading", "Loading", "Ready", "Failed"] = Field(
-        description="Of the instance that is furthest behind: Pending, Downloading, Loading, Ready or Failed."
+    state: Literal["Pending", "Downloading", "Installing", "Loading", "Ready", "Failed"] = Field(
+        description="Of the instance that is furthest behind: Pending, Downloading (the model), Installing (a script's "
+        "libraries), Loading, Ready or Failed."
     )
     progress_pct: int | None = Field(
         default=None, ge=0, le=100, description="How much of the model is downloaded, in percent."

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,18 @@ from typing import Any
 import grpc
 import httpx
 from rich.console import Console
-from rich.markup import escape
 
+from forebay.api import Resources
+from forebay.local.advice import Written
+from forebay.local.check_report import CheckFailed, Report
+from forebay.local.libraries import describe_unlisted, find_unlisted
+from forebay.local.measuring import Measurement, measure
+from forebay.local.proposing import report_measurement
 from forebay.local.trial import FakePredictor, Server, Trial, TrialError, describe_tensors, run_server
 from forebay.serving.errors import BadRequest
 from forebay.serving.source import (
     Role,
-    ScriptError,
+    Source,
     check_signatures,
     describe_missing,
     find_class,
@@ -37,10 +41,6 @@ _HOW_TO_GIVE = (
 _ANSWER_CHARACTERS = 300
 
 
-class _Failed(Exception):  # noqa: N818 - a step's outcome
-    """A step failed; the message is shown under it."""
-
-
 def check_script(
     script: Path,
     *,
@@ -53,72 +53,52 @@ def check_script(
 
     The role follows from the class's methods where it is not given. `timeout_s` bounds the load, and each request.
     """
-    report = _Report(console)
+    report = Report(console)
     try:
-        source = report.step("parses", lambda: _parse(script))
+        source = report.step("parses", lambda: parse_source(script))
         chosen = role or guess_role(source)
-        report.step("its libraries are installed", lambda: _check_libraries(source))
-        node = report.step(f"has one {chosen} class", lambda: find_class(source, chosen), lambda found: found.name)
-        report.step("signatures are right", lambda: _check_signatures(source, node))
+        given = Written(memory=Resources().memory, cpu=Resources().cpu, concurrency=Trial.concurrency)
         with tempfile.TemporaryDirectory(prefix="forebay-check-") as folder:
             trial = Trial(script=script, role=chosen, folder=Path(folder), model_dir=model_dir, timeout_s=timeout_s)
-            example = report.step("runs, and declares well", lambda: _read_example(trial), _name_example)
-            _try(report, trial, example)
-    except _Failed:
+            try_script(report, trial, source, given)
+    except CheckFailed:
         return False
     return True
 
 
-class _Report:
-    """Prints each step, and stops at the first that fails."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def step(self, title: str, run: Callable[[], Any], note: Callable[[Any], str] = lambda _: "") -> Any:
-        """Run a step and print a line for it."""
-        try:
-            with self._console.status(title):  # a load may take minutes
-                result = run()
-        except (ScriptError, TrialError, _Failed) as error:
-            self._console.print(f"[red]✗[/red] {title}", highlight=False)
-            self._console.print(escape(str(error)), highlight=False, soft_wrap=True)
-            raise _Failed from error
-        text = note(result)
-        self._console.print(
-            f"[green]✓[/green] {title}{': ' + escape(text) if text else ''}", highlight=False, soft_wrap=True
-        )
-        return result
-
-    def say(self, text: str) -> None:
-        """A line beside the steps."""
-        self._console.print(f"  {escape(text)}", highlight=False, soft_wrap=True)
+def try_script(report: Report, trial: Trial, source: Source, written: Written) -> None:
+    """All steps for a script, from its libraries to what it takes. Raises CheckFailed at the first that fails."""
+    report.step("its libraries are installed", lambda: _check_libraries(source, trial.environment))
+    if unlisted := find_unlisted(source, trial.environment):
+        report.warn(describe_unlisted(unlisted))
+    node = report.step(f"has one {trial.role} class", lambda: find_class(source, trial.role), lambda found: found.name)
+    report.step("signatures are right", lambda: _check_signatures(source, node))
+    example = report.step("runs, and declares well", lambda: _read_example(trial), _name_example)
+    measured = _try(report, trial, example)
+    report_measurement(report, trial.role, measured, written)
 
 
-def _parse(script: Path) -> Any:
-    if script.suffix in (".yaml", ".yml"):
-        raise _Failed(f"{script} is no script: for a manifest there is `forebay validate {script}`")
-    return parse_source(script)
-
-
-def _check_libraries(source: Any) -> None:
-    if missing := find_missing(source):
-        raise _Failed(describe_missing(missing))
+def _check_libraries(source: Any, environment: Path | None) -> None:
+    if missing := find_missing(source, environment):
+        raise CheckFailed(describe_missing(missing))
 
 
 def _check_signatures(source: Any, node: Any) -> None:
     if wrong := check_signatures(source, node):
-        raise _Failed("\n".join(wrong))
+        raise CheckFailed("\n".join(wrong))
 
 
 def _read_example(trial: Trial) -> dict[str, Any]:
     command = [sys.executable, "-m", "forebay.serving.example", str(trial.script), trial.role]
+    command += [str(trial.environment)] if trial.environment else []
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=trial.timeout_s, check=False)
     except subprocess.TimeoutExpired as error:
-        raise _Failed(f"importing the script did not end in {trial.timeout_s:g} s") from error
+        raise CheckFailed(f"importing the script did not end in {trial.timeout_s:g} s") from error
     if done.returncode:
-        raise _Failed(done.stderr.strip() or f"importing the script ended the process with status {done.returncode}")
+        raise CheckFailed(
+            done.stderr.strip() or f"importing the script ended the process with status {done.returncode}"
+        )
     example: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # the script may print too
     return example
 
@@ -130,7 +110,7 @@ def _name_example(example: dict[str, Any]) -> str:
     return names[example["kind"]]
 
 
-def _try(report: _Report, trial: Trial, example: dict[str, Any]) -> None:
+def _try(report: Report, trial: Trial, example: dict[str, Any]) -> Measurement:
     predictor = FakePredictor()
     with predictor.listening() as address:
         server_context = run_server(replace(trial, script=trial.script.resolve()), address)
@@ -146,10 +126,19 @@ def _try(report: _Report, trial: Trial, example: dict[str, Any]) -> None:
                 report.step("answers over REST", lambda: _send(server, example), str)
                 if example["kind"] == "tensors":
                     report.step("answers over gRPC", lambda: _send_grpc(server, example), str)
-            if (peak := server.peak_memory_mib()) is not None:
-                report.say(f"peak memory {peak} MiB")
+            with report.console.status("measuring"):
+                return _measure(server, trial, example)
         finally:
             server_context.__exit__(None, None, None)
+
+
+def _measure(server: Server, trial: Trial, example: dict[str, Any]) -> Measurement:
+    with server.connect() as client:
+        send = None if example["kind"] == "none" else lambda: client.send(server.build_request(example))
+        try:
+            return measure(server.process.pid, start_s=server.load_s, concurrency=trial.concurrency, send=send)
+        except httpx.HTTPError as error:
+            raise TrialError(f"with several requests at once: {error!r}\n{server.log_tail()}") from error
 
 
 def _send(server: Server, example: dict[str, Any]) -> str:
@@ -157,12 +146,12 @@ def _send(server: Server, example: dict[str, Any]) -> str:
     try:
         answer = server.send(example)
     except httpx.HTTPError as error:
-        raise _Failed(f"no answer: {error!r}\n{server.log_tail()}") from error
+        raise CheckFailed(f"no answer: {error!r}\n{server.log_tail()}") from error
     took = f"{(time.perf_counter() - started) * 1000:.0f} ms"
     if answer.status_code >= 500:
-        raise _Failed(f"{answer.status_code} {answer.text}\n{server.log_tail()}")
+        raise CheckFailed(f"{answer.status_code} {answer.text}\n{server.log_tail()}")
     if answer.status_code != 200:
-        raise _Failed(f"{answer.status_code} {answer.text}")
+        raise CheckFailed(f"{answer.status_code} {answer.text}")
     if example["kind"] == "tensors":
         with contextlib.suppress(BadRequest):  # NaN came as null: the answer is shown as it is
             outputs = decode_request(json.dumps({"inputs": answer.json()["outputs"]}).encode()).inputs
@@ -176,14 +165,14 @@ def _send_grpc(server: Server, example: dict[str, Any]) -> str:
     try:
         outputs = server.send_grpc(example)
     except grpc.RpcError as error:
-        raise _Failed(f"{error.code().name}: {error.details()}\n{server.log_tail()}") from error
+        raise CheckFailed(f"{error.code().name}: {error.details()}\n{server.log_tail()}") from error
     return f"{describe_tensors(outputs)} ({(time.perf_counter() - started) * 1000:.0f} ms)"
 
 
 def _send_to_transformer(server: Server, example: dict[str, Any], predictor: FakePredictor) -> str:
     try:
         return _send(server, example)
-    except _Failed:
+    except CheckFailed:
         if not predictor.received:
             raise
     return f"it would send {describe_tensors(predictor.received)}"

@@ -78,10 +78,13 @@ def _of_resources(workload: Workload) -> Iterator[Difference]:
         )
     if (wanted.cpu, wanted.memory) != (Resources().cpu, Resources().memory):
         yield Difference(f"{workload.role}: cpu and memory are for a cluster: an instance here takes what it needs")
-    if workload.model.secret_name:
-        yield Difference(
-            f"Secret {workload.model.secret_name} is for a cluster: here the environment's credentials are used"
-        )
+    for secret_name in _list_secrets(workload):
+        yield Difference(f"Secret {secret_name} is for a cluster: here the environment's credentials are used")
+
+
+def _list_secrets(workload: Workload) -> list[str]:
+    all_ = (workload.model.secret_name, workload.script_files.secret_name, workload.packages.secret_name)
+    return [each for each in dict.fromkeys(all_) if each]
 
 
 def _of_scaling(workload: Workload) -> Iterator[Difference]:

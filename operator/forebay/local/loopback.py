@@ -9,8 +9,9 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def build_client(*, timeout_s: float) -> httpx.Client:
-    """A client of http:// on this machine, whatever proxy is set."""
-    return httpx.Client(timeout=timeout_s, trust_env=False, verify=NO_TLS)
+    """A client of http:// on this machine for any number of threads, whatever proxy is set."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    return httpx.Client(timeout=timeout_s, trust_env=False, verify=NO_TLS, limits=limits)
 
 
 def build_async_client(*, timeout_s: float) -> httpx.AsyncClient:

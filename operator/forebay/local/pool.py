@@ -25,6 +25,7 @@ class Launcher:
     env: dict[str, str]
     model_dir: str
     script: str
+    environment: str
     extra_args: tuple[str, ...]
 
 
@@ -60,6 +61,7 @@ class Pool:
                 egress=addresses.egress,
                 model_dir=launcher.model_dir,
                 script=launcher.script,
+                environment=launcher.environment,
             ),
         )
         arguments += launcher.extra_args

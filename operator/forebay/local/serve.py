@@ -51,7 +51,9 @@ class Session:
             for serving in self._servings:
                 folder = RunFolder(_route_name(serving))
                 stack.callback(folder.close)
-                self._deployments.append(Deployment(serving, folder))
+                deployment = Deployment(serving, folder)
+                stack.callback(deployment.close)
+                self._deployments.append(deployment)
             port = self._choose_port()
             if not await self._prepare():
                 return

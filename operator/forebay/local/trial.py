@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -46,6 +45,9 @@ class Trial:
     folder: Path
     """A folder for the server's log."""
     model_dir: Path | None = None
+    environment: Path | None = None
+    """A folder with the script's libraries."""
+    concurrency: int = 8
     timeout_s: float = 120.0
 
 
@@ -86,14 +88,22 @@ class Server:
 
     def send(self, example: dict[str, Any]) -> httpx.Response:
         """Send the example over REST."""
+        with self.connect() as client:
+            return client.send(self.build_request(example))
+
+    def connect(self) -> httpx.Client:
+        """A client for any number of threads."""
+        return build_client(timeout_s=self.timeout_s)
+
+    def build_request(self, example: dict[str, Any]) -> httpx.Request:
+        """The example as a request over REST."""
         url = f"http://{HOST}:{self.http_port}"
-        with build_client(timeout_s=self.timeout_s) as client:
-            if example["kind"] == "tensors":
-                return client.post(f"{url}/v2/models/{NAME}/infer", json=example["body"])
-            if example["kind"] == "file":
-                headers = {"content-type": example["content_type"]}
-                return client.post(f"{url}/predict", content=Path(example["path"]).read_bytes(), headers=headers)
-            return client.post(f"{url}/predict", json=example["value"])
+        if example["kind"] == "tensors":
+            return httpx.Request("POST", f"{url}/v2/models/{NAME}/infer", json=example["body"])
+        if example["kind"] == "file":
+            headers = {"content-type": example["content_type"]}
+            return httpx.Request("POST", f"{url}/predict", content=Path(example["path"]).read_bytes(), headers=headers)
+        return httpx.Request("POST", f"{url}/predict", json=example["value"])
 
     def send_grpc(self, example: dict[str, Any]) -> Arrays:
         """Send an example of tensors over gRPC; raises grpc.RpcError."""
@@ -102,13 +112,6 @@ class Server:
             message = encode_request(NAME, "", decoded.inputs, {})
             answer = GRPCInferenceServiceStub(channel).ModelInfer(message, timeout=self.timeout_s)
         return decode_tensors(answer.outputs, answer.raw_output_contents)
-
-    def peak_memory_mib(self) -> int | None:
-        """The most memory it held, None where the system does not say."""
-        with contextlib.suppress(OSError):
-            found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
-            return int(found[1]) // 1024 if found else None
-        return None
 
     def log_tail(self) -> str:
         """The end of its log."""
@@ -122,9 +125,10 @@ def run_server(trial: Trial, predictor: str) -> Iterator[Server]:
     log = trial.folder / "server.log"
     flags = {
         "--script": trial.script, "--name": NAME, "--role": trial.role, "--host": HOST, "--http-port": http_port,
-        "--grpc-port": grpc_port, "--concurrency": 2, "--shutdown-timeout": 2,
+        "--grpc-port": grpc_port, "--concurrency": 4 * trial.concurrency, "--shutdown-timeout": 2,
     }  # fmt: skip
     flags |= {"--model-dir": trial.model_dir} if trial.model_dir else {}
+    flags |= {"--environment": trial.environment} if trial.environment else {}
     flags |= {"--predictor": predictor} if trial.role == "transformer" else {}
     arguments = [str(part) for flag in flags.items() for part in flag]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")}

@@ -57,6 +57,10 @@ MODEL_REPOSITORY = f"{MODEL_FILES}.repository"
 MODEL_SOURCE = "/mnt/source"
 SCRIPT_DIR = "/mnt/script"
 SCRIPT_FILE = "script.py"
+# What the address of a script leads to.
+SCRIPT_FILES = f"{SCRIPT_DIR}/files"
+ENVIRONMENT_DIR = "/mnt/environment"
+ENVIRONMENT_PACKAGES = f"{ENVIRONMENT_DIR}/packages"
 RUNTIME_DIR = "/etc/forebay/runtime"
 
 DEPTH_KEY = f"circuit_breakers.{QUEUE_CLUSTER}.default.max_pending_requests"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from forebay.plan import names
@@ -20,6 +20,7 @@ from forebay.plan.model_volume import (
 )
 from forebay.plan.names import Role, build_labels, digest
 from forebay.plan.resolve import ModelFiles, Server, Workload
+from forebay.plan.scripts import build_script_mounts, build_script_steps, build_script_volumes, find_script_path
 from forebay.plan.servers import ServerAddresses, build_image_env, build_server_args
 from forebay.plan.site import Site
 
@@ -54,6 +55,7 @@ def build_pod_template(workload: Workload, site: Site, *, predictors: Sequence[D
 
 def _build_spec(workload: Workload, site: Site, predictors: Sequence[DnsName]) -> Json:
     downloads = [_build_download(workload, site)] if workload.model.uri else []
+    downloads += build_script_steps(workload, partial(_build_container, image=site.images.runtime, site=site))
     queue = _build_queue_container(workload, site, predictors)
     return {
         "serviceAccountName": workload.deployment,
@@ -233,9 +235,7 @@ def _build_volumes(workload: Workload, site: Site) -> list[Json]:
         volumes.append(build_model_volume(workload.model.uri))
     if is_cached(workload.model.uri, site):
         volumes.append(build_cache_volume(workload.model))
-    if workload.script:
-        volumes.append({"name": "script", "configMap": {"name": build_script_map_name(workload)}})
-    return volumes
+    return [*volumes, *build_script_volumes(workload, build_script_map_name(workload))]
 
 
 def _build_mounts(workload: Workload, site: Site) -> list[Json]:
@@ -247,9 +247,7 @@ def _build_mounts(workload: Workload, site: Site) -> list[Json]:
         mounts.append({"name": "model", "mountPath": names.MODEL_DIR, "readOnly": True})
     if _is_in_volume(workload, site):
         mounts.append(build_model_mount())
-    if workload.script:
-        mounts.append({"name": "script", "mountPath": names.SCRIPT_DIR, "readOnly": True})
-    return mounts
+    return [*mounts, *build_script_mounts(workload)]
 
 
 def build_prefix(workload: Workload) -> str:
@@ -275,7 +273,8 @@ def _build_server_addresses(workload: Workload, site: Site) -> ServerAddresses:
         metrics=Address(_LOOPBACK, names.MODEL_METRICS_PORT),
         egress=Address(_LOOPBACK, names.EGRESS_PORT),
         model_dir=_find_model_dir(workload, site),
-        script=f"{names.SCRIPT_DIR}/{names.SCRIPT_FILE}",
+        script=find_script_path(workload),
+        environment=names.ENVIRONMENT_PACKAGES,
     )
 
 

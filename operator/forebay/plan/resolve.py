@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from forebay.api import Access, Component, Custom, ModelDeployment, ModelSource, Queue, Transformer
+from forebay.api.script_address import is_address, parse_address
 from forebay.plan.depth import derive_depth
 from forebay.plan.names import MODEL_HTTP_PORT, Role
 from forebay.plan.units import parse_duration_s
@@ -46,6 +47,24 @@ class ModelFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScriptFiles:
+    """A script at an address: what is downloaded, the Secret for that, and where in it the script lies."""
+
+    uri: str = ""
+    path: str = ""
+    secret_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packages:
+    """Libraries that a script needs beside what Forebay brings, and the index that has them. An empty URL is PyPI's."""
+
+    requirements: tuple[str, ...] = ()
+    index_url: str = ""
+    secret_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServerResources:
     """What one instance is given, as Kubernetes quantities. `gpu_count` 0 is no GPU."""
 
@@ -83,7 +102,10 @@ class PodPatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Instances of one kind: what runs in each, and the queue in front of it."""
+    """Instances of one kind: what runs in each, and the queue in front of it.
+
+    A script is the source itself in `script`, or else somewhere, as `script_files` say.
+    """
 
     namespace: str
     deployment: str
@@ -93,6 +115,8 @@ class Workload:
     served_model: str
     script: str
     script_file: str
+    script_files: ScriptFiles
+    packages: Packages
     image: str
     image_port: int
     # Where the image takes gRPC; the port above unless it says.
@@ -164,8 +188,10 @@ def _resolve_workload(
         scaling=_resolve_scaling(component),
         server=_server_of(custom),
         served_model=served_model,
-        script=(custom and custom.script) or "",
+        script=_resolve_source(custom),
         script_file=custom.script_file if custom else "",
+        script_files=_resolve_script_files(custom),
+        packages=_resolve_packages(custom),
         image=(custom and custom.image) or "",
         image_port=(custom and custom.port) or MODEL_HTTP_PORT,
         image_grpc_port=(custom and (custom.grpc_port or custom.port)) or MODEL_HTTP_PORT,
@@ -176,6 +202,31 @@ def _resolve_workload(
         args=tuple(argument for patch in patches for argument in patch.args),
         pod_patch=_resolve_pod_patch(component, role),
         limits=_resolve_queue(md.spec.queue, slots=component.concurrency),
+    )
+
+
+def _resolve_source(custom: Custom | None) -> str:
+    script = (custom and custom.script) or ""
+    return "" if is_address(script) else script
+
+
+def _resolve_script_files(custom: Custom | None) -> ScriptFiles:
+    if custom is None or not custom.script or not is_address(custom.script):
+        return ScriptFiles()
+    address = parse_address(custom.script)
+    secret_name = custom.credentials.secret_name if custom.credentials else ""
+    return ScriptFiles(uri=address.uri, path=address.path, secret_name=secret_name)
+
+
+def _resolve_packages(custom: Custom | None) -> Packages:
+    if custom is None or not custom.requirements:
+        return Packages()
+    credentials = custom.index.credentials if custom.index else None
+    return Packages(
+        # In the order of their names: another order is no other revision.
+        requirements=tuple(sorted(custom.requirements)),
+        index_url=custom.index.url if custom.index else "",
+        secret_name=credentials.secret_name if credentials else "",
     )
 
 

@@ -17,6 +17,7 @@ class ServerAddresses:
     egress: Address
     model_dir: str
     script: str
+    environment: str
 
 
 def build_server_args(workload: Workload, addresses: ServerAddresses) -> list[str]:
@@ -66,6 +67,8 @@ def _build_script_args(workload: Workload, addresses: ServerAddresses) -> list[s
     if workload.role is Role.TRANSFORMER:
         egress = f"{addresses.egress.host}:{addresses.egress.port}"
         args += [f"--predictor={egress}", f"--predictor-model={workload.served_model}"]
+    if workload.packages.requirements:
+        args.append(f"--environment={addresses.environment}")
     if workload.model.uri:
         args.append(f"--model-dir={addresses.model_dir}")
     return args

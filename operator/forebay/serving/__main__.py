@@ -7,6 +7,7 @@ import sys
 
 import uvloop
 
+from forebay.serving.import_path import add_environment
 from forebay.serving.options import parse_options
 from forebay.serving.script import load_script
 from forebay.serving.server import EXIT_SCRIPT, serve
@@ -19,6 +20,8 @@ def main() -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what a script prints is seen at once
     options = parse_options(sys.argv[1:])
     try:
+        if options.environment:
+            add_environment(options.environment)
         script = load_script(options.script, options.role)
     except ScriptError as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`python -m forebay.serving.example SCRIPT ROLE`: the request that a script gives as its example, as JSON.
+"""`python -m forebay.serving.example SCRIPT ROLE [ENVIRONMENT]`: the example of a script, as JSON.
 
 It runs the script, so `forebay check` runs it in a process of its own.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from forebay.serving.errors import ServingError
+from forebay.serving.import_path import add_environment
 from forebay.serving.rows import dump_json
 from forebay.serving.script import Script, load_script
 from forebay.serving.source import ScriptError
@@ -50,9 +51,11 @@ def _body(arrays: Arrays) -> dict[str, Any]:
     return {"inputs": json.loads(pieces[0])["outputs"]}
 
 
-def main(path: str, role: str) -> int:
+def main(path: str, role: str, environment: str = "") -> int:
     """Print the example, or on stderr why there can be none."""
     try:
+        if environment:
+            add_environment(Path(environment))
         script = load_script(Path(path), "transformer" if role == "transformer" else "predictor")
         print(json.dumps(describe_example(script)))
     except (ScriptError, ServingError, TypeError) as error:
@@ -62,4 +65,4 @@ def main(path: str, role: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    sys.exit(main(*sys.argv[1:4]))

@@ -23,6 +23,7 @@ class Options:
     grpc_port: int
     concurrency: int
     model_dir: Path | None
+    environment: Path | None
     predictor: str | None
     predictor_model: str | None
     shutdown_timeout_s: float
@@ -64,6 +65,7 @@ def _build_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--grpc-port", "port for gRPC", "8081", type=_port)
     add("--concurrency", "threads, for methods that are not async", "8", type=_positive)
     add("--model-dir", "folder of the model's files, for load(self, context)", type=Path)
+    add("--environment", "folder with the libraries that the script needs", type=Path)
     add("--predictor", "HOST:PORT of the predictor's gRPC, for a transformer")
     add("--predictor-model", "the predictor's name for the model, where it is not --name")
     add("--shutdown-timeout", "seconds for accepted requests to end after SIGTERM", "30", type=float)

@@ -1,6 +1,7 @@
 """A script read, not run: its syntax, the libraries it lacks, its class and the signatures of its methods."""
 
 import ast
+import importlib.machinery
 import importlib.util
 import sys
 from dataclasses import dataclass
@@ -57,22 +58,21 @@ def describe_syntax_error(path: Path, error: SyntaxError | ValueError) -> str:
     return f"{error.filename or path}:{error.lineno}: {error.msg}{shown}"
 
 
-def find_missing(source: Source) -> dict[str, str]:
-    """Libraries that the script imports and this environment lacks: {module: name to install}.
+def find_missing(source: Source, environment: Path | None = None) -> dict[str, str]:
+    """Libraries that the script imports and that are missing here, and in its environment: {module: name to install}.
 
     Nothing is run. Imports inside `try` and `if TYPE_CHECKING` are taken to be optional. Modules beside the script are
     there.
     """
+    imported = sorted(find_imports(source))
+    return {top: PIP_NAMES.get(top, top) for top in imported if not _is_there(top, source.path.parent, environment)}
+
+
+def find_imports(source: Source) -> set[str]:
+    """The modules that a script imports, each by its first name, less those that may be missing."""
     optional = {inner for node in ast.walk(source.tree) if _may_fail(node) for inner in ast.walk(node)}
-    missing = {}
-    for node in ast.walk(source.tree):
-        if node in optional:
-            continue
-        for module in _imported(node):
-            top = module.partition(".")[0]
-            if not _is_there(top, source.path.parent):
-                missing[top] = PIP_NAMES.get(top, top)
-    return missing
+    needed = (node for node in ast.walk(source.tree) if node not in optional)
+    return {module.partition(".")[0] for node in needed for module in _imported(node)}
 
 
 def _may_fail(node: ast.AST) -> bool:
@@ -89,7 +89,9 @@ def _imported(node: ast.AST) -> list[str]:
     return []
 
 
-def _is_there(module: str, folder: Path) -> bool:
+def _is_there(module: str, folder: Path, environment: Path | None) -> bool:
+    if environment and importlib.machinery.PathFinder.find_spec(module, [str(environment)]):
+        return True
     if module in sys.builtin_module_names or (folder / f"{module}.py").exists() or (folder / module).is_dir():
         return True
     try:
@@ -99,11 +101,15 @@ def _is_there(module: str, folder: Path) -> bool:
 
 
 def describe_missing(missing: dict[str, str]) -> str:
-    """What to install, and the command for this very environment: a bare `pip` may be another's."""
+    """What to write, and the command for this machine's very environment: a bare `pip` may be another's."""
     noun = "library" if len(missing) == 1 else "libraries"
     uv = Path(sys.executable).with_name("uv")  # whose environments have no pip
     install = f"{uv} pip install --python {sys.executable}" if uv.exists() else f"{sys.executable} -m pip install"
-    return f"missing {noun} {', '.join(sorted(missing))}: {install} {' '.join(sorted(set(missing.values())))}"
+    names = sorted(set(missing.values()))
+    return (
+        f"missing {noun} {', '.join(sorted(missing))}: write custom: {{requirements: [{', '.join(names)}]}} into the "
+        f"manifest, or for this machine alone: {install} {' '.join(names)}"
+    )
 
 
 def find_class(source: Source, role: Role) -> ast.ClassDef:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from forebay.observation import Json
-from forebay.plan.names import Role
+from forebay.plan.names import SCRIPT_DIR, SCRIPT_FILE, Role
 from forebay.status.lines import hide_values
 
 DOWNLOAD, QUEUE = "download", "queue"
+# What brings a script that lies at an address, and its libraries.
+SCRIPT, ENVIRONMENT = "script", "environment"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,12 @@ class Container:
     def is_script(self) -> bool:
         """Whether a script runs in it."""
         return self.is_server and _command(self.spec)[:3] == ["python", "-m", "forebay.serving"]
+
+    @property
+    def script_path(self) -> str:
+        """Where the script lies that runs in it."""
+        found = (str(each) for each in self.spec.get("args") or [] if str(each).startswith("--script="))
+        return next(found, f"{SCRIPT_DIR}/{SCRIPT_FILE}").removeprefix("--script=")
 
     @property
     def last_words(self) -> str:

@@ -8,7 +8,9 @@ from forebay.observation import Reason
 from forebay.status.conditions import READY, find_previous
 
 # What only takes its time is in the status, and no news.
-_PROGRESS = frozenset({Reason.STARTING, Reason.DOWNLOADING, Reason.LOADING, Reason.ROLLING_OUT, Reason.ROUTING})
+_PROGRESS = frozenset(
+    {Reason.STARTING, Reason.DOWNLOADING, Reason.INSTALLING, Reason.LOADING, Reason.ROLLING_OUT, Reason.ROUTING}
+)
 
 
 @dataclass(frozen=True, kw_only=True)

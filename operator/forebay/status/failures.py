@@ -1,20 +1,26 @@
 """Why a container ended."""
 
 import json
+import re
 import signal
 from typing import Any
 
 from forebay.observation import Reason, Trouble
 from forebay.script_log import explain_load
-from forebay.status.containers import DOWNLOAD, QUEUE, Container
+from forebay.status.containers import DOWNLOAD, ENVIRONMENT, QUEUE, SCRIPT, Container
 from forebay.status.lines import clean, cut, find_last, find_last_error
 from forebay.triton_log import explain_failure, explain_hang
 
 # Exit statuses of `python -m forebay.serving`, which isn't imported for them: it would bring numpy.
 EXIT_SCRIPT, EXIT_LOAD = 2, 3
-_SCRIPT = "/mnt/script/script.py"
+_SCRIPTS = re.compile(r"/mnt/script/(files/)?")
 # A download that failed so may work at another time.
-PASSING = ("EndpointUnreachable", "ServerError", "CorruptDownload")
+PASSING = ("EndpointUnreachable", "ServerError", "CorruptDownload", "IndexUnreachable")
+_BRINGING = {
+    DOWNLOAD: (Reason.MODEL_DOWNLOAD_FAILED, "the model can't be downloaded"),
+    SCRIPT: (Reason.SCRIPT_DOWNLOAD_FAILED, "the script can't be downloaded"),
+    ENVIRONMENT: (Reason.ENVIRONMENT_FAILED, "the script's libraries can't be installed"),
+}
 # A first crash may have been bad luck, the third is none.
 _ENOUGH_RESTARTS = 2
 
@@ -37,15 +43,16 @@ def check_memory(container: Container) -> Trouble | None:
 
 
 def check_download(container: Container) -> Trouble | None:
-    """Whether the model's files can't be had: in the words of the download."""
-    if container.name != DOWNLOAD or not container.failure or not container.failure.get("exitCode"):
+    """Whether files that the server needs can't be had: in the words of what brings them."""
+    if container.name not in _BRINGING or not container.failure or not container.failure.get("exitCode"):
         return None
     said = _find_error(container.last_words)
     words = cut(clean(str(said.get("message") or "")), 600) or _quote(find_last(container.last_words), container)
     why = f" ({said['reason']})" if said.get("reason") else ""
-    message = f"{container.where}: the model can't be downloaded{why}: {words}"
+    reason, what = _BRINGING[container.name]
+    message = f"{container.where}: {what}{why}: {words}"
     stalled = bool(said) and said.get("reason") not in PASSING
-    return Trouble(reason=Reason.MODEL_DOWNLOAD_FAILED, message=message, stalled=stalled)
+    return Trouble(reason=reason, message=message, stalled=stalled)
 
 
 def check_load(container: Container) -> Trouble | None:
@@ -77,9 +84,9 @@ def _explain_load(container: Container) -> str:
     if container.is_triton:
         return "; ".join(explain_failure(words).splitlines())
     if container.is_script and status == EXIT_LOAD:
-        return (explain_load(words, script=_SCRIPT) or find_last(words)).replace(_SCRIPT, "script.py")
+        return _SCRIPTS.sub("", explain_load(words, script=container.script_path) or find_last(words))
     if container.is_script and status == EXIT_SCRIPT:
-        return " ".join(words.split()).replace(_SCRIPT, "script.py")
+        return _SCRIPTS.sub("", " ".join(words.split()))
     return ""
 
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from forebay.api.status import ModelState
 from forebay.observation import Json, Reason, Trouble
-from forebay.status.containers import DOWNLOAD, Container, list_containers, name_of
+from forebay.status.containers import DOWNLOAD, ENVIRONMENT, SCRIPT, Container, list_containers, name_of
 from forebay.status.pods import check_pod, is_live, is_ready
 
 # Who is furthest behind comes first.
-_STATES = ("Failed", "Pending", "Downloading", "Loading", "Ready")
+_STATES = ("Failed", "Pending", "Downloading", "Installing", "Loading", "Ready")
 _FAILURES = (
     Reason.MODEL_DOWNLOAD_FAILED,
+    Reason.SCRIPT_DOWNLOAD_FAILED,
+    Reason.ENVIRONMENT_FAILED,
     Reason.MODEL_LOAD_FAILED,
     Reason.OUT_OF_MEMORY,
     Reason.CRASH_LOOP,
@@ -50,6 +52,8 @@ def describe_pod(pod: Json, trouble: Trouble | None, downloaded_pct: Mapping[str
     containers = list(list_containers(pod))
     if any(_is_downloading(each) for each in containers):
         return ModelState(state="Downloading", progress_pct=downloaded_pct.get(name_of(pod)))
+    if any(each.name in (SCRIPT, ENVIRONMENT) and "running" in each.state for each in containers):
+        return ModelState(state="Installing")
     loads = any(each.is_server and "running" in each.state for each in containers)
     return ModelState(state="Loading" if loads else "Pending")
 

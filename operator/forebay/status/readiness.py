@@ -10,6 +10,7 @@ from forebay.status.components import Part, choose
 
 _SAID = {
     "Downloading": (Reason.DOWNLOADING, "the model is being downloaded"),
+    "Installing": (Reason.INSTALLING, "the script and its libraries are being fetched"),
     "Loading": (Reason.LOADING, "the model is being loaded"),
 }
 

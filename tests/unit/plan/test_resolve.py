@@ -15,7 +15,7 @@ HEAD = "apiVersion: forebay.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name
 SCRIPT = '{script: "class A:\\n  def predict(self, i): return i\\n"}'
 ADDRESSES = ServerAddresses(
     http=Address("127.0.0.1", 1), grpc=Address("127.0.0.1", 2), metrics=Address("127.0.0.1", 3),
-    egress=Address("127.0.0.1", 4), model_dir="/m", script="/s.py",
+    egress=Address("127.0.0.1", 4), model_dir="/m", script="/s.py", environment="/e",
 )  # fmt: skip
 
 

@@ -84,7 +84,11 @@ def test_all_missing_libraries_at_once(write):
     (path.parent / "beside.py").write_text("")
     missing = find_missing(parse_source(path))
     assert sorted(missing) == ["nope_one", "nope_three", "nope_two"]
-    assert describe_missing({"cv2": "opencv-python-headless"}).endswith(f" {sys.executable} opencv-python-headless")
+    said = describe_missing({"cv2": "opencv-python-headless"})
+    assert said.startswith(
+        "missing library cv2: write custom: {requirements: [opencv-python-headless]} into the manifest"
+    )
+    assert said.endswith(f" {sys.executable} opencv-python-headless")
     with pytest.raises(ScriptError, match=r"pip install.* nope_one"):
         load_script(path, "predictor")
 

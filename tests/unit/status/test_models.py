@@ -31,6 +31,15 @@ def test_the_instance_furthest_behind(
     assert (model.state, model.progress_pct) == (state, progress)
 
 
+@pytest.mark.parametrize("name", ["script", "environment"])
+def test_a_script_is_being_brought(name: str) -> None:
+    pod = capture("download-runs")
+    pod["spec"]["initContainers"][0]["name"] = pod["status"]["initContainerStatuses"][0]["name"] = name
+    model = describe_model([pod], wanted=1, downloaded_pct={}, logs={})
+    assert (model.state, model.progress_pct) == ("Installing", None)
+    assert needs_watch([pod]) == []
+
+
 def test_of_two_downloads_the_slower_is_told() -> None:
     scene = Scene()
     names = [scene.add_pod("download-runs")["metadata"]["name"] for _ in range(2)]

@@ -8,6 +8,7 @@ import pytest
 
 from forebay.observation import Reason
 from forebay.serving import server
+from forebay.serving.environments.errors import Reason as InstallReason
 from forebay.serving.storage.errors import Reason as StorageReason
 from forebay.status import check_pod, failures, needs_log
 from forebay.status.pods import check_end, check_stopping, is_live, is_ready
@@ -208,13 +209,32 @@ def test_a_script_that_fails(status: int, log: str, part: str) -> None:
 
 def test_numbers_are_those_of_the_server_and_names_those_of_the_download() -> None:
     assert (failures.EXIT_SCRIPT, failures.EXIT_LOAD) == (server.EXIT_SCRIPT, server.EXIT_LOAD)
-    assert set(failures.PASSING) <= set(StorageReason)
+    assert set(failures.PASSING) <= {*StorageReason, *InstallReason}
 
 
 @pytest.mark.parametrize(("reason", "stalled"), [("AccessDenied", True), ("EndpointUnreachable", False)])
 def test_some_downloads_may_work_at_another_time(reason: str, stalled: bool) -> None:
     line = f'{{"event": "error", "reason": "{reason}", "message": "no"}}\n'
     assert check_pod(end(capture("download-fails"), kind="initContainerStatuses", message=line)).stalled == stalled
+
+
+@pytest.mark.parametrize(
+    ("container", "reason", "words"),
+    [
+        ("script", Reason.SCRIPT_DOWNLOAD_FAILED, "the script can't be downloaded (NoWheel): write another"),
+        (
+            "environment",
+            Reason.ENVIRONMENT_FAILED,
+            "the script's libraries can't be installed (NoWheel): write another",
+        ),
+    ],
+)
+def test_what_a_script_needs_cannot_be_had(container: str, reason: Reason, words: str) -> None:
+    line = '{"event": "error", "reason": "NoWheel", "message": "write another"}\n'
+    pod = end(capture("download-fails"), kind="initContainerStatuses", message=line)
+    pod["spec"]["initContainers"][0]["name"] = pod["status"]["initContainerStatuses"][0]["name"] = container
+    trouble = check_pod(pod)
+    assert (trouble.reason, trouble.stalled, words in trouble.message) == (reason, True, True), trouble
 
 
 def test_a_download_that_breaks_without_a_word() -> None:

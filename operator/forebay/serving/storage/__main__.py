@@ -13,6 +13,7 @@ from forebay.serving.storage.errors import StorageError, from_os_error
 from forebay.serving.storage.fetch import Fetched, fetch_model, in_place
 from forebay.serving.storage.layout import arrange_triton
 from forebay.serving.storage.progress import Progress
+from forebay.serving.storage.script_file import check_script
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command: JSON lines on stdout, exit status 0 or 1."""
     parser = argparse.ArgumentParser(prog="forebay.serving.storage", description="Fetch a model's files.")
     parser.add_argument(
-        "--uri", required=True, metavar="URI", help="s3, gs, az, hf, oci, https, pvc, nfs or file: address"
+        "--uri", required=True, metavar="URI", help="s3, gs, az, hf, oci, https, git+https, pvc, nfs or file: address"
     )
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="where the files go, inside a volume")
     parser.add_argument("--layout", choices=["triton", "plain"], default="plain", help="what the server needs")
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--format", choices=list(SUFFIXES), help="what it is, where it is no Triton repository")
     parser.add_argument("--config", default="", help="part of a config.pbtxt, over what is generated for --format")
     parser.add_argument("--repository", type=Path, metavar="DIR", help="where the Triton repository goes: beside --to")
+    parser.add_argument("--script", metavar="PATH", help="the .py file that must be among the files")
     options = parser.parse_args(arguments)
     if options.format and options.layout != "triton":
         parser.error("--format goes with --layout triton")
@@ -40,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
     try:
         fetched = _bring(options)
+        if options.script:
+            check_script(fetched.path, options.script, options.uri)
         path = _arrange(fetched.path, options) if options.layout == "triton" else fetched.path
     except StorageError as error:
         _say(event="error", reason=str(error.reason.value), message=error.message)

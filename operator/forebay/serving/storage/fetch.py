@@ -18,7 +18,7 @@ from forebay.serving.storage.retry import LIST_TRIES, retried
 from forebay.serving.storage.source import Listing, Source
 from forebay.serving.storage.sources import open_source
 
-_FILE = "file:"
+_GIT, _FILE = "git+https://", "file:"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ def fetch_model(
     if uri.startswith(_FILE):
         return in_place(uri, local.find(uri), digest)
     place = Place(dest.absolute())
+    if uri.startswith(_GIT):
+        return _fetch_git(uri, place, allow_loopback=allow_loopback)
     source = open_source(uri, allow_loopback=allow_loopback)
     try:
         with place.locked():
@@ -57,6 +59,17 @@ def fetch_model(
         raise from_os_error(error, place.dest.parent) from error
     finally:
         source.close()
+
+
+def _fetch_git(uri: str, place: Place, *, allow_loopback: bool) -> Fetched:
+    from forebay.serving.storage.git import fetch_git  # noqa: PLC0415  (dulwich takes a moment)
+
+    try:
+        with place.locked():
+            cached = fetch_git(uri, place, allow_loopback=allow_loopback)
+            return Fetched(place.dest, sum(sizes_of(place.dest).values()), cached=cached)
+    except OSError as error:
+        raise from_os_error(error, place.dest.parent) from error
 
 
 @dataclass(frozen=True)
