@@ -20,6 +20,7 @@ OPERATOR = {
     "modelversions": READ,
     "modelversions/status": {"patch", "update"},
     **{child: READ | {"create", "patch", "delete"} for child in CHILDREN},
+    "daemonsets": {"get", "create", "patch", "delete"},
     "pods": READ,
     "pods/log": {"get"},
     "events": {"create", "patch"},
@@ -83,7 +84,12 @@ def test_who_edits_a_namespace_edits_its_models():
         "admin",
     }
     assert {key.removeprefix(prefix) for key in edit["metadata"]["labels"] if prefix in key} == {"edit", "admin"}
-    assert read_rules(view) == {"modeldeployments": READ, "modeldeployments/scale": {"get"}, "modelversions": READ}
+    assert read_rules(view) == {
+        "modeldeployments": READ,
+        "modeldeployments/scale": {"get"},
+        "modelversions": READ,
+        "nodecaches": READ,
+    }
     assert "patch" in read_rules(edit)["modelversions"]
     assert "patch" in read_rules(edit)["modeldeployments/scale"]
 

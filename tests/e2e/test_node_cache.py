@@ -178,7 +178,9 @@ def test_an_agent_that_dies_is_not_missed(cached: Kubectl, bucket: Bucket, tap: 
     cached.apply(build_hasher("held", "s3://models/held", "store"))
     tap.await_hold(180)
     eventually(
-        lambda: read_status(cached, "held").get("predictor", {}).get("model", {}).get("state") == "Downloading",
+        lambda: any(
+            each.get("model", {}).get("progressPct") for each in read_status(cached, "held").get("components", [])
+        ),
         timeout_s=120,
         explain=lambda: describe(cached, "held"),
     )

@@ -121,7 +121,8 @@ async def _tell_what_stays(cluster: Cluster, manifests: list[Json], console: Con
         left = len(await list_deployments(cluster, everywhere=True))
     except ClusterError:
         return
-    names = " and ".join(each["metadata"]["name"] for each in find_crds(manifests))
+    *others, last = [each["metadata"]["name"] for each in find_crds(manifests)]
+    names = f"{', '.join(others)} and {last}"
     console.print(
         f"[yellow]![/] kept: the CRDs {names}, and {left} ModelDeployments. Their pods run on, but nobody routes to "
         "them or looks after them until Forebay is installed again. `forebay uninstall --crds` deletes these, too.",
