@@ -33,7 +33,9 @@ def clean() -> None:
     for group in groups:
         end_cgroup(group)
     for target in sorted(find_mounts(), reverse=True):
-        call("umount", "--lazy", target)
+        # One that is shared goes with its peer.
+        if target in find_mounts():
+            call("umount", "--lazy", target)
     for namespace in find_namespaces():
         call("ip", "netns", "delete", namespace)
     machine.restore()

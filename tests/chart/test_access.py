@@ -23,6 +23,7 @@ OPERATOR = {
     "imagebuilds": READ,
     "imagebuilds/status": {"patch", "update"},
     **{child: READ | {"create", "patch", "delete"} for child in CHILDREN},
+    "daemonsets": {"get", "create", "patch", "delete"},
     "pods": READ,
     "pods/log": {"get"},
     "events": {"create", "patch"},
@@ -91,6 +92,7 @@ def test_who_edits_a_namespace_edits_its_models():
         "modeldeployments/scale": {"get"},
         "modelversions": READ,
         "imagebuilds": READ,
+        "nodecaches": READ,
     }
     assert "patch" in read_rules(edit)["modelversions"]
     assert "patch" in read_rules(edit)["modeldeployments/scale"]

@@ -86,11 +86,11 @@ def test_installs_again_and_uninstalls(plane: ControlPlane, forebay: Command, im
     assert "ClusterRole forebay-operator deleted" in gone.stdout
     assert "Namespace forebay-system deleted" in gone.stdout
     assert (
-        "kept: the CRDs imagebuilds.forebay.dev, modeldeployments.forebay.dev and modelversions.forebay.dev, and "
-        "0 ModelDeployments" in gone.stdout
+        "kept: the CRDs imagebuilds.forebay.dev, modeldeployments.forebay.dev, modelversions.forebay.dev and "
+        "nodecaches.forebay.dev, and 0 ModelDeployments" in gone.stdout
     )
     assert plane.kubectl(*EMPTY, "-A", "-o", "name").stdout == ""
-    assert plane.kubectl("get", "crd", "-o", "name").stdout.count(".forebay.dev") == 3
+    assert plane.kubectl("get", "crd", "-o", "name").stdout.count(".forebay.dev") == 4
 
 
 def check_images(deployments: list[Json]) -> None:

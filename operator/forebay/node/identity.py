@@ -53,9 +53,9 @@ def identify_listing(scheme: str, origin: str, listing: Listing) -> str:
     return _hash(origin, sorted(zip(each, (item.path for item in listing.items), strict=True))) if all(each) else ""
 
 
-def name_download(uri: str, listing: Listing) -> str:
-    """The folder of a download: whoever is given the same listing goes on with it."""
-    return _hash(uri, sorted((item.path, item.size, item.etag) for item in listing.items))
+def name_download(origin: str, uri: str, listing: Listing) -> str:
+    """The folder of a download: whoever is given the same listing, by the same server, goes on with it."""
+    return _hash(origin, uri, sorted((item.path, item.size, item.etag) for item in listing.items))
 
 
 def _find_checksum(scheme: str, etag: str) -> str:

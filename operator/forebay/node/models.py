@@ -57,7 +57,7 @@ class Models:
         if (tree := source.find(known, listing)) and tree.is_in(self._store.blobs):
             self._show(volume, source, tree, hit=True)
             return
-        name = name_download(source.asked.uri, listing)
+        name = name_download(source.origin, source.asked.uri, listing)
         with self.flights.turn(name, volume.tell_progress, cancel) as flight:
             if (tree := source.find(known, listing)) and tree.is_in(self._store.blobs):
                 self._show(volume, source, tree, hit=True)

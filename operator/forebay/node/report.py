@@ -31,18 +31,7 @@ def build_status(models: Sequence[Model], volumes: Iterable[Seen], *, used_bytes
     """The status of a NodeCache."""
     told = [*volumes]
     in_use = [str(each.state.get("model")) for each in told if each.state.get("state") == CACHED]
-    shown = [
-        {
-            "uri": model.uri,
-            "state": CACHED,
-            "digest": model.digest,
-            "bytes": model.bytes,
-            "pods": in_use.count(model.name),
-            "lastUsed": datetime.fromtimestamp(model.used_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        for model in models
-    ]
-    every = [*_describe_unfinished(told), *shown]
+    every = [*_describe_unfinished(told), *_describe_cached(models, in_use)]
     counts = {state: sum(each["state"] == state for each in every) for state in _STATES}
     return {
         "usedBytes": used_bytes,
@@ -53,6 +42,17 @@ def build_status(models: Sequence[Model], volumes: Iterable[Seen], *, used_bytes
         "summary": _summarize(every),
         "models": every[:MOST_MODELS],
     }
+
+
+def _describe_cached(models: Sequence[Model], in_use: Sequence[str]) -> list[Json]:
+    """Those that are there, the one used last first. One content of one address is one, whoever's server it is on."""
+    found: dict[tuple[str, str], Json] = {}
+    for model in models:
+        used = datetime.fromtimestamp(model.used_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        entry = {"uri": model.uri[:LONGEST_URI], "state": CACHED, "digest": model.digest, "bytes": model.bytes}
+        shown = found.setdefault((model.uri, model.digest), {**entry, "pods": 0, "lastUsed": used})
+        shown["pods"] += in_use.count(model.name)
+    return [*found.values()]
 
 
 def _describe_unfinished(volumes: Sequence[Seen]) -> list[Json]:

@@ -1,5 +1,6 @@
 """What a NodeCache shows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from forebay.api.node_cache import NodeCacheStatus
@@ -27,6 +28,16 @@ def test_what_is_there_and_who_uses_it() -> None:
     assert status["used"] == "5.0 MiB"
     assert status["summary"] == "s3://models/digits/3: Cached"
     NodeCacheStatus.model_validate(status)
+
+
+def test_one_address_is_told_once() -> None:
+    """Two servers have it, or one has two names."""
+    other = replace(DIGITS, name="m2", used_s=DIGITS.used_s - 60)
+    volumes = [Seen(DIGITS.uri, HERE), Seen(DIGITS.uri, {**HERE, "model": "m2"})]
+    (model,) = build_status([DIGITS, other], volumes, used_bytes=0)["models"]
+    assert (model["pods"], model["lastUsed"]) == (2, "2023-11-14T22:13:20Z")
+    changed = replace(other, digest=f"sha256:{'1' * 64}")
+    assert len(build_status([DIGITS, changed], volumes, used_bytes=0)["models"]) == 2
 
 
 def test_what_comes_and_what_fails_goes_first() -> None:
@@ -61,7 +72,7 @@ def test_what_is_tried_again_has_failed_until_something_comes(tmp_path: Path) ->
 
 
 def test_it_is_bounded() -> None:
-    models = [DIGITS] * 1000
+    models = [replace(DIGITS, uri=f"s3://models/{number}") for number in range(1000)]
     status = build_status(
         models, [Seen("s3://b/" + "x" * 3000, {"state": "Failed", "message": "y" * 9999})], used_bytes=0
     )
