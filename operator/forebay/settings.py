@@ -31,6 +31,10 @@ class Settings(CommonSettings):
     cluster_domain: str = "cluster.local"
     # ModelDeployments that are worked on at once.
     workers: Annotated[int, Range(1, 256)] = 16
+    # The MLflow tracking server whose registry models:/ addresses name; empty is none.
+    mlflow_uri: str = ""
+    # Time between two questions to it, in which an alias that moves is noticed.
+    mlflow_interval_s: Annotated[int, Range(1, 86400)] = 30
 
     @property
     def site(self) -> Site:
@@ -42,6 +46,7 @@ class Settings(CommonSettings):
             gateway_service=self.gateway_service,
             cluster_domain=self.cluster_domain,
             scrape_namespace=self.scrape_namespace,
+            mlflow_uri=self.mlflow_uri,
         )
 
 

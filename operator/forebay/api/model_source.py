@@ -29,7 +29,9 @@ class Credentials(Model):
         "AWS_REGION, AWS_ENDPOINT_URL. gs: GOOGLE_APPLICATION_CREDENTIALS_JSON (the text of a service account's key). "
         "az: AZURE_STORAGE_SAS_TOKEN, or AZURE_STORAGE_KEY, or AZURE_STORAGE_CONNECTION_STRING, or AZURE_CLIENT_ID "
         "with AZURE_TENANT_ID and AZURE_CLIENT_SECRET. hf: HF_TOKEN, HF_ENDPOINT. oci: DOCKER_AUTH_CONFIG (the text "
-        "of a docker config.json). https: HTTPS_TOKEN (a bearer token)."
+        "of a docker config.json). https: HTTPS_TOKEN (a bearer token). models: those of the storage where MLflow "
+        "keeps the files; where MLflow itself hands them out MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME with "
+        "MLFLOW_TRACKING_PASSWORD."
     )
 
 
@@ -47,7 +49,14 @@ class ModelSource(Model):
             ".credentials",
         ),
         Rule(
-            "!has(self.config) || has(self.format) || has(self.version)",
+            "!has(self.uri) || !self.uri.startsWith('models:/') || self.uri.matches('^models:/[^/@]+(/[0-9]+|@.+)$')",
+            "names a version of MLflow's by its number (models:/NAME/3) or by an alias (models:/NAME@champion): stages "
+            "and `latest` are not served, as what they name changes with nobody's say; give the version an alias",
+            ".uri",
+        ),
+        Rule(
+            "!has(self.config) || has(self.format) || has(self.version) || !has(self.uri) || "
+            "self.uri.startsWith('models:/')",
             "goes with format: a Triton repository has a config.pbtxt of its own, which you change there",
             ".config",
         ),
@@ -65,8 +74,9 @@ class ModelSource(Model):
         "`forebay serve` alone, and relative to the manifest; hf: takes a folder too (hf://ORG/MODEL@main/FOLDER); "
         "oci: takes @sha256:DIGEST too, and each layer is a file, by its annotation org.opencontainers.image.title, or "
         "a tar archive; pvc: (a claim of the namespace) and nfs: are mounted read-only and used in place, nfs: where "
-        "Pod Security isn't `restricted`. For Triton this is a model repository, or the folder of one "
-        "model, or with `format` a model's file.",
+        "Pod Security isn't `restricted`; models:/NAME/VERSION and models:/NAME@ALIAS are a version of MLflow's "
+        "registry (the installation names the server), and moving the alias rolls out. For Triton this is a model "
+        "repository, or the folder of one model, or with `format` a model's file, or a model that MLflow saved.",
         examples=["s3://models/digits/3", "file:./model"],
     )
     version: VersionReference | None = Field(

@@ -72,6 +72,12 @@ class ModelVersionSpec(Model):
             f"the names must be written as {LABEL_KEY_FORM}",
             ".metrics",
         ),
+        Rule(
+            "!self.uri.startsWith('models:/')",
+            "is a version in MLflow's registry, which needs no ModelVersion: write it into spec.model.uri of a "
+            "ModelDeployment",
+            ".uri",
+        ),
     )
     changes: ClassVar[tuple[Rule, ...]] = (
         *(

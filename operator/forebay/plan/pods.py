@@ -10,6 +10,7 @@ from forebay.plan.envoy import Address, DnsName, Json, Upstream
 from forebay.plan.envoy_queue import QueueAddresses, build_queue
 from forebay.plan.inline import format_inline
 from forebay.plan.merge import merge
+from forebay.plan.mlflow import is_artifact
 from forebay.plan.model_volume import build_model_mount, build_model_volume, find_model_path, is_mounted
 from forebay.plan.names import Role, build_labels, digest
 from forebay.plan.resolve import ModelFiles, Server, Workload
@@ -160,13 +161,15 @@ def _build_download(workload: Workload, site: Site) -> Json:
         **_build_container("download", site.images.runtime, site),
         "command": ["python", "-m", "forebay.serving.storage"],
         "args": [
-            f"--uri={uri}",
+            # In arguments Kubernetes takes $(NAME) for a variable, and $$ for a dollar.
+            f"--uri={uri.replace('$', '$$')}",
             f"--to={names.MODEL_FILES}",
             f"--layout={layout}",
             f"--name={workload.served_model}",
             *([f"--mounted-at={names.MODEL_SOURCE}"] if is_mounted(uri) else []),
             *_build_format_args(workload.model),
         ],
+        **({"env": [{"name": "MLFLOW_TRACKING_URI", "value": site.mlflow_uri}]} if is_artifact(uri) else {}),
         **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
         "volumeMounts": [*mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
@@ -186,11 +189,9 @@ def _find_model_dir(workload: Workload) -> str:
 
 
 def _build_format_args(model: ModelFiles) -> list[str]:
-    if not model.format:
-        return []
-    # In arguments Kubernetes takes $(NAME) for a variable, and $$ for a dollar.
-    config = [f"--config={model.config.replace('$', '$$')}"] if model.config else []
-    return [f"--format={model.format}", *config]
+    """What the files are; of what MLflow saved they say it themselves."""
+    format_ = [f"--format={model.format}"] if model.format else []
+    return [*format_, *([f"--config={model.config.replace('$', '$$')}"] if model.config else [])]
 
 
 def _build_resources(workload: Workload) -> Json:

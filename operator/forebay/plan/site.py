@@ -10,6 +10,7 @@ class Site:
     """The cluster's images, its gateway, and who else may reach the pods.
 
     `namespace` is the operator's and the gateway's own. Pods in `scrape_namespace` may read the metrics; empty is none.
+    `mlflow_uri` is the tracking server that hands out what is only there.
     """
 
     images: Images = field(default_factory=Images)
@@ -18,6 +19,7 @@ class Site:
     gateway_service: str = "forebay-gateway"
     cluster_domain: str = "cluster.local"
     scrape_namespace: str = ""
+    mlflow_uri: str = ""
 
     @property
     def gateway_host(self) -> str:

@@ -1,6 +1,7 @@
 """Brings a model's files to a folder of this machine."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from forebay.serving.storage.download import WORKERS, Download
 from forebay.serving.storage.errors import Reason, StorageError, from_os_error
 from forebay.serving.storage.https import HttpsSource
 from forebay.serving.storage.journal import Journal
+from forebay.serving.storage.mlflow import MlflowSource
 from forebay.serving.storage.oci import OciSource
 from forebay.serving.storage.place import Place, drop_strangers, sizes_of
 from forebay.serving.storage.progress import Meter, OnProgress
@@ -16,7 +18,12 @@ from forebay.serving.storage.retry import LIST_TRIES, retried
 from forebay.serving.storage.source import Listing, Source, check_paths
 
 # Addresses may carry a fragment or a signature, so they are matched by their beginning alone.
-_HTTPS, _S3, _GS, _AZ, _HF, _OCI, _FILE = "https://", "s3://", "gs://", "az://", "hf://", "oci://", "file:"
+_S3, _GS, _AZ, _HF, _FILE = "s3://", "gs://", "az://", "hf://", "file:"
+_OVER_HTTP: dict[str, Callable[..., Source]] = {
+    "oci://": OciSource,
+    "https://": HttpsSource,
+    "mlflow-artifacts:/": MlflowSource,
+}
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,9 @@ def _open(uri: str, *, allow_loopback: bool) -> Source:
         from forebay.serving.storage.hf import HfSource  # noqa: PLC0415  (as slow)
 
         return HfSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
-    if uri.startswith(_OCI):
-        return OciSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
-    if uri.startswith(_HTTPS):
-        return HttpsSource(uri, connections=WORKERS, allow_loopback=allow_loopback)
+    for scheme, kind in _OVER_HTTP.items():
+        if uri.startswith(scheme):
+            return kind(uri, connections=WORKERS, allow_loopback=allow_loopback)
     if uri.startswith(mounted.SCHEMES):
         raise StorageError(
             Reason.UNSUPPORTED_URI, f"{uri} is a volume that a pod mounts: mount it, and say where by --mounted-at"
