@@ -9,6 +9,11 @@ from forebay.api.uris import URI_FORM, URI_PATTERN
 
 ModelUri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=URI_PATTERN), Form(URI_FORM)]
 ModelFormat = Literal["onnx", "tensorrt", "torchscript", "openvino", "savedmodel", "xgboost", "lightgbm"]
+ImagePath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024, pattern=r"^(/[^/. \t\n\r#][^/ \t\n\r#]*)+/?$|^/$"),
+    Form("a path from the image's root, with no hidden folder in it: /models"),
+]
 VersionReference = Annotated[
     str,
     StringConstraints(
@@ -55,6 +60,17 @@ class ModelSource(Model):
             ".uri",
         ),
         Rule(
+            "!has(self.imagePath) || (has(self.uri) && self.uri.startsWith('oci://'))",
+            "goes with an image: write uri: oci://REGISTRY/REPOSITORY:TAG",
+            ".imagePath",
+        ),
+        Rule(
+            "!has(self.imagePath) || !has(self.credentials)",
+            "is of no use for an image, which the kubelet pulls: leave it out, and name the registry's Secret in "
+            "predictor.podTemplate.spec.imagePullSecrets",
+            ".credentials",
+        ),
+        Rule(
             "!has(self.config) || has(self.format) || has(self.version) || !has(self.uri) || "
             "self.uri.startsWith('models:/')",
             "goes with format: a Triton repository has a config.pbtxt of its own, which you change there",
@@ -85,6 +101,14 @@ class ModelSource(Model):
         "whichever has the alias, so that moving the alias rolls out. Its uri is used, and its credentials unless "
         "there are some here.",
         examples=["digits@champion", "digits:3"],
+    )
+    image_path: ImagePath | None = Field(
+        default=None,
+        description="Where the model is in a container image that oci: names: /models in KServe's modelcars. "
+        "The kubelet pulls the image, keeps it on the node, and mounts it read-only: there is no download. The cluster "
+        "needs image volumes for that (Kubernetes 1.35, or the feature gate ImageVolume, and containerd 2.1 or CRI-O); "
+        "one that lacks them refuses the pods, which Ready says. Left out, the layers are downloaded.",
+        examples=["/models"],
     )
     credentials: Credentials | None = Field(
         default=None,

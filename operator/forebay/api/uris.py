@@ -8,7 +8,7 @@ _FORMS = {
     "gs://BUCKET/PREFIX": f"gs://{_NAME}/{_WORD}",
     "az://ACCOUNT/CONTAINER/PREFIX": f"az://[a-z0-9]+/{_NAME}/{_WORD}",
     "hf://ORG/MODEL[@REVISION]": f"hf://{_NAME}/{_WORD}",
-    "oci://REGISTRY/REPOSITORY:TAG": f"oci://{_NAME}/{_WORD}",
+    "oci://REGISTRY/REPOSITORY:TAG": rf"oci://{_NAME}/[^# \t\n\r]+",
     "models:/NAME@ALIAS": r"models:/[^/@: \t\n\r]+(/|@)" + _NAME,
     "pvc://CLAIM/PATH": f"pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?/{_WORD}",
     "nfs://SERVER/PATH": f"nfs://{_NAME}/{_WORD}",

@@ -5,17 +5,24 @@ from typing import Any
 from forebay.plan import names
 from forebay.plan.envoy import Json
 
-_CLAIM, _NFS = "pvc://", "nfs://"
+_CLAIM, _NFS, _IMAGE = "pvc://", "nfs://", "oci://"
 _NAME = "model-source"
+
+
+def mount_image(uri: str, path: str | None) -> str:
+    """The address of a path in an image that is mounted; without a path the address itself, which is downloaded."""
+    return f"{uri}#{path}" if path else uri
 
 
 def is_mounted(uri: str) -> bool:
     """Whether a model's address names a volume."""
-    return uri.startswith((_CLAIM, _NFS))
+    return uri.startswith((_CLAIM, _NFS)) or (uri.startswith(_IMAGE) and "#" in uri)
 
 
 def build_model_volume(uri: str) -> Json:
-    """The volume that an address names: a whole claim, or a folder of an NFS server."""
+    """The volume that an address names: a whole claim or image, or a folder of an NFS server."""
+    if uri.startswith(_IMAGE):
+        return {"name": _NAME, "image": {"reference": uri.removeprefix(_IMAGE).partition("#")[0]}}
     scheme, rest = uri[: len(_CLAIM)], uri[len(_CLAIM) :]
     place, _, path = rest.partition("/")
     source: dict[str, Any] = (
@@ -34,5 +41,6 @@ def build_model_mount() -> Json:
 def find_model_path(uri: str) -> str:
     """Where the model's files are in a container."""
     # No subPath: the kubelet would make a missing folder, where the check before the server names the nearest one.
-    path = uri.removeprefix(_CLAIM).partition("/")[2].strip("/") if uri.startswith(_CLAIM) else ""
+    path = uri.partition("#")[2].strip("/") if uri.startswith(_IMAGE) else ""
+    path = uri.removeprefix(_CLAIM).partition("/")[2].strip("/") if uri.startswith(_CLAIM) else path
     return f"{names.MODEL_SOURCE}/{path}" if path else names.MODEL_SOURCE

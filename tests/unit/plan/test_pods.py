@@ -42,6 +42,25 @@ def test_the_server_reads_what_the_download_wrote(predictor: str) -> None:
     assert files.is_relative_to(names.MODEL_DIR)
 
 
+@pytest.mark.parametrize(("path", "there"), [("/models/", "/models"), ("/", "")])
+def test_an_image_is_mounted_where_its_path_is_said(path: str, there: str) -> None:
+    md = load("oci://registry.example.com/digits:v3", SCRIPT)
+    assert md.spec.model
+    model = md.spec.model.model_copy(update={"image_path": path})
+    serving = resolve(md.model_copy(update={"spec": md.spec.model_copy(update={"model": model})}))
+    spec = build_pod_template(serving.predictor, Site(), predictors=())["spec"]
+    (volume,) = (each for each in spec["volumes"] if each["name"] == "model-source")
+    assert volume["image"] == {"reference": "registry.example.com/digits:v3"}
+    assert f"--model-dir={names.MODEL_SOURCE}{there}" in spec["containers"][0]["args"]
+    assert all(each["name"] != "model" for each in spec["volumes"]), "nothing is downloaded"
+
+
+def test_an_image_without_a_path_is_downloaded() -> None:
+    serving = resolve(load("oci://registry.example.com/digits:v3", SCRIPT))
+    spec = build_pod_template(serving.predictor, Site(), predictors=())["spec"]
+    assert not any("image" in each for each in spec["volumes"])
+
+
 @pytest.mark.parametrize("predictor", ["{triton: {}}", SCRIPT])
 @pytest.mark.parametrize("uri", ["pvc://models/digits/3/", "nfs://server/models/digits/3"])
 def test_a_volume_is_mounted_read_only_and_used_in_place(uri: str, predictor: str) -> None:
