@@ -14,6 +14,7 @@ from forebay.plan.merge import merge
 from forebay.plan.pods import build_pod_template
 from forebay.plan.resolve import resolve
 from forebay.plan.site import Site
+from forebay.plan.versions import Version, pin
 from forebay.serving.storage.__main__ import repository_beside
 
 MANIFEST = """
@@ -166,3 +167,15 @@ def test_a_source_takes_the_place_of_another() -> None:
     patch = {"volumes": [{"name": "tmp", "hostPath": {"path": "/x"}}], "drop": None}
     assert merge(base, patch) == {"volumes": [{"name": "tmp", "hostPath": {"path": "/x"}}], "keep": 1}
     assert base["volumes"] == [{"name": "tmp", "emptyDir": {}}]
+
+
+def test_an_address_from_mlflow_is_taken_as_it_is() -> None:
+    source = "mlflow-artifacts:/1/$(MLFLOW_TRACKING_TOKEN)/model"
+    pinned = pin(load("models:/digits@champion"), Version("digits", "3", source, registry="mlflow"))
+    site = Site(mlflow_uri="http://mlflow:5000")
+    download = build_pod_template(resolve(pinned).predictor, site, predictors=())["spec"]["initContainers"][0]
+    assert download["args"][0] == "--uri=mlflow-artifacts:/1/$$(MLFLOW_TRACKING_TOKEN)/model", "no variable of the pod"
+    assert download["env"] == [{"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow:5000"}]
+    elsewhere = pin(load("models:/digits@champion"), Version("digits", "3", "s3://models/digits", registry="mlflow"))
+    spec = build_pod_template(resolve(elsewhere).predictor, site, predictors=())["spec"]
+    assert "env" not in spec["initContainers"][0]
