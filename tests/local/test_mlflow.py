@@ -248,7 +248,8 @@ def test_a_model_of_mlflow_is_served(mlflow: Mlflow, tmp_path: Path) -> None:
 def test_every_command_does_what_the_readme_shows(mlflow: Mlflow, tmp_path: Path) -> None:
     terminal, programs = Terminal(tmp_path), tmp_path / "bin"
     programs.mkdir()
-    (programs / "python").symlink_to(ensure_mlflow() / "python")
+    (programs / "python").write_text(f'#!/bin/sh\nexec {ensure_mlflow()}/python "$@"\n')
+    (programs / "python").chmod(0o755)
     terminal.env |= {"PATH": f"{programs}:{terminal.env['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true"}
     text = README.replace("127.0.0.1:8080", f"127.0.0.1:{terminal.port}").replace("http://127.0.0.1:5000", mlflow.url)
     for block in BLOCK.finditer(text):
