@@ -204,6 +204,11 @@ PROPERTIES: Json = {
         "then": {"properties": {"parentRefs": {"minItems": 1}}},
     },
     "networkPolicy": strict(enabled=BOOLEAN, **{"from": verbatim("array", [{"ipBlock": {"cidr": "10.0.0.0/8"}}])}),
+    "mlflow": strict(
+        trackingUri=text(r"^(https?://[^/@?# ]+(/[^?# ]*)?)?$", "http://mlflow.mlflow.svc:5000/prefix"),
+        intervalSeconds=number(1, 86400),
+        secretName=text(OPTIONAL_NAME, "mlflow"),
+    ),
     "monitoring": strict(
         scrapeNamespace=text(OPTIONAL_NAME, "monitoring"),
         monitors=MODE,

@@ -1,6 +1,7 @@
 """The forebay command. What a command needs is imported in it, so that help is quick."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -173,13 +174,15 @@ def render(file: File) -> None:
     from forebay.plan.cluster import check_reachable  # noqa: PLC0415
     from forebay.plan.manifests import build_manifests  # noqa: PLC0415
     from forebay.plan.resolve import resolve  # noqa: PLC0415
+    from forebay.plan.site import Site  # noqa: PLC0415
 
     servings = [resolve(each) for each in pin_all(_read(file), [file])]
     unreachable = {f"{each.namespace}/{each.name}: spec.model.uri": check_reachable(each) for each in servings}
     problems = [Problem(str(file), None, path, message) for path, message in unreachable.items() if message]
     if problems:
         raise InvalidManifest(problems)
-    sys.stdout.write(dump_documents(child for each in servings for child in build_manifests(each)))
+    site = Site(mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI", ""))
+    sys.stdout.write(dump_documents(child for each in servings for child in build_manifests(each, site)))
 
 
 for command in (cluster.install, cluster.uninstall, cluster.status, cluster.logs):

@@ -30,6 +30,8 @@ class Reason(StrEnum):
     UNREACHABLE_MODEL = "UnreachableModel"
     UNKNOWN_MODEL_VERSION = "UnknownModelVersion"
     AMBIGUOUS_ALIAS = "AmbiguousAlias"
+    MODEL_REGISTRY_UNAVAILABLE = "ModelRegistryUnavailable"
+    RESOLVED = "Resolved"
     CHILD_CONFLICT = "ChildConflict"
     QUOTA_EXCEEDED = "QuotaExceeded"
     FORBIDDEN = "Forbidden"
@@ -68,7 +70,8 @@ class Trouble:
 class Observation:
     """What was found. Deployments and pods are Kubernetes' own objects, without managedFields.
 
-    `version` is the ModelVersion that the spec names, if it does.
+    `version` is the one that the spec names, if it does: MLflow's by its `uri`, where `doubt` says why this is the last
+    that was known.
     `troubles` are what the spec and its application came to. `downloaded_pct` is by the name of a pod that downloads,
     `logs` the end of a model server's log by the name of its pod (status.needs_log tells whose are worth reading).
     """
@@ -79,6 +82,8 @@ class Observation:
     decision: Decision
     gateway: GatewayState
     version: Version | None = None
+    uri: str = ""
+    doubt: str = ""
     deployments: Mapping[str, Json] = field(default_factory=dict)
     pods: Sequence[Json] = ()
     troubles: Sequence[Trouble] = ()

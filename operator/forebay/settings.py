@@ -35,6 +35,10 @@ class Settings(CommonSettings):
     node_cache: Literal["true", "false"] = "false"
     # ModelDeployments that are worked on at once.
     workers: Annotated[int, Range(1, 256)] = 16
+    # The MLflow tracking server whose registry models:/ addresses name; empty is none.
+    mlflow_uri: str = ""
+    # Time between two questions to it, in which an alias that moves is noticed.
+    mlflow_interval_s: Annotated[int, Range(1, 86400)] = 30
 
     @property
     def site(self) -> Site:
@@ -52,6 +56,7 @@ class Settings(CommonSettings):
             cluster_domain=self.cluster_domain,
             scrape_namespace=self.scrape_namespace,
             node_cache=self.node_cache == "true",
+            mlflow_uri=self.mlflow_uri,
         )
 
 

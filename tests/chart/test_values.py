@@ -38,6 +38,9 @@ DIGEST = "sha256:" + "a" * 64
         ("gateway.tolerations", [{"kye": "infra"}], "Additional property kye is not allowed"),
         ("gateway.nodeSelector", {"gpu": True}, "Expected: string, given: boolean"),
         ("httpRoute", {"enabled": True}, "Array must have at least 1 items"),
+        ("mlflow.trackingUri", "databricks", "Does not match pattern"),
+        ("mlflow.trackingUri", "https://me:secret@mlflow", "Does not match pattern"),
+        ("mlflow.intervalSeconds", 0, "greater than or equal to 1"),
         ("monitoring.monitors", True, "Expected: string, given: boolean"),
         ("monitoring.rules", "On", '"Auto", "Enabled", "Disabled"'),
         ("monitoring.interval", "15", "Does not match pattern"),
@@ -135,6 +138,14 @@ def test_envoy_takes_its_options(tmp_path):
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert all(json.loads(line)["message"] for line in done.stderr.splitlines() if line)
+
+
+def test_the_operator_alone_has_the_login_to_mlflow():
+    manifests = render(nest({"mlflow.secretName": "mlflow", "mlflow.trackingUri": "https://mlflow"}))
+    for deployment in of_kind(manifests, "Deployment"):
+        for container in deployment["spec"]["template"]["spec"]["containers"]:
+            is_operator = container["name"] == "operator"
+            assert container.get("envFrom") == ([{"secretRef": {"name": "mlflow"}}] if is_operator else None)
 
 
 def test_gateway_drains_before_it_is_killed():

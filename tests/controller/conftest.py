@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from forebay.local.ports import find_free_ports
 from tests.api.apiserver import ControlPlane
 from tests.chart.charts import of_kind, render
 from tests.controller.gateways import Gateway
@@ -46,13 +47,20 @@ def nodes(cluster: Cluster) -> Iterator[Nodes]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def mlflow_port() -> int:
+    """Where the operator looks for MLflow, which runs for those tests alone that need it."""
+    return find_free_ports(1)[0]
+
+
 @pytest.fixture(scope="package")
 def operator(
-    cluster: Cluster, gateway: Gateway, nodes: Nodes, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster, gateway: Gateway, nodes: Nodes, mlflow_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Operator]:
     """An operator for all namespaces, with exactly the rights that the chart gives it."""
     folder = tmp_path_factory.mktemp("operator")
-    with Operator(folder, log_in(cluster, folder / "kubeconfig"), namespace=SYSTEM) as made:
+    mlflow = {"FOREBAY_MLFLOW_URI": f"http://127.0.0.1:{mlflow_port}", "FOREBAY_MLFLOW_INTERVAL_S": "1"}
+    with Operator(folder, log_in(cluster, folder / "kubeconfig"), namespace=SYSTEM, **mlflow) as made:
         yield made.wait_leading()
 
 

@@ -9,6 +9,11 @@ from forebay.api.uris import URI_FORM, URI_PATTERN
 
 ModelUri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=URI_PATTERN), Form(URI_FORM)]
 ModelFormat = Literal["onnx", "tensorrt", "torchscript", "openvino", "savedmodel", "xgboost", "lightgbm"]
+ImagePath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024, pattern=r"^(/[^/. \t\n\r#][^/ \t\n\r#]*)+/?$|^/$"),
+    Form("a path from the image's root, with no hidden folder in it: /models"),
+]
 VersionReference = Annotated[
     str,
     StringConstraints(
@@ -29,7 +34,9 @@ class Credentials(Model):
         "AWS_REGION, AWS_ENDPOINT_URL. gs: GOOGLE_APPLICATION_CREDENTIALS_JSON (the text of a service account's key). "
         "az: AZURE_STORAGE_SAS_TOKEN, or AZURE_STORAGE_KEY, or AZURE_STORAGE_CONNECTION_STRING, or AZURE_CLIENT_ID "
         "with AZURE_TENANT_ID and AZURE_CLIENT_SECRET. hf: HF_TOKEN, HF_ENDPOINT. oci: DOCKER_AUTH_CONFIG (the text "
-        "of a docker config.json). https: HTTPS_TOKEN (a bearer token)."
+        "of a docker config.json). https: HTTPS_TOKEN (a bearer token). models: those of the storage where MLflow "
+        "keeps the files; where MLflow itself hands them out MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME with "
+        "MLFLOW_TRACKING_PASSWORD."
     )
 
 
@@ -47,7 +54,25 @@ class ModelSource(Model):
             ".credentials",
         ),
         Rule(
-            "!has(self.config) || has(self.format) || has(self.version)",
+            "!has(self.uri) || !self.uri.startsWith('models:/') || self.uri.matches('^models:/[^/@]+(/[0-9]+|@.+)$')",
+            "names a version of MLflow's by its number (models:/NAME/3) or by an alias (models:/NAME@champion): stages "
+            "and `latest` are not served, as what they name changes with nobody's say; give the version an alias",
+            ".uri",
+        ),
+        Rule(
+            "!has(self.imagePath) || (has(self.uri) && self.uri.startsWith('oci://'))",
+            "goes with an image: write uri: oci://REGISTRY/REPOSITORY:TAG",
+            ".imagePath",
+        ),
+        Rule(
+            "!has(self.imagePath) || !has(self.credentials)",
+            "is of no use for an image, which the kubelet pulls: leave it out, and name the registry's Secret in "
+            "predictor.podTemplate.spec.imagePullSecrets",
+            ".credentials",
+        ),
+        Rule(
+            "!has(self.config) || has(self.format) || has(self.version) || !has(self.uri) || "
+            "self.uri.startsWith('models:/')",
             "goes with format: a Triton repository has a config.pbtxt of its own, which you change there",
             ".config",
         ),
@@ -65,8 +90,9 @@ class ModelSource(Model):
         "`forebay serve` alone, and relative to the manifest; hf: takes a folder too (hf://ORG/MODEL@main/FOLDER); "
         "oci: takes @sha256:DIGEST too, and each layer is a file, by its annotation org.opencontainers.image.title, or "
         "a tar archive; pvc: (a claim of the namespace) and nfs: are mounted read-only and used in place, nfs: where "
-        "Pod Security isn't `restricted`. For Triton this is a model repository, or the folder of one "
-        "model, or with `format` a model's file.",
+        "Pod Security isn't `restricted`; models:/NAME/VERSION and models:/NAME@ALIAS are a version of MLflow's "
+        "registry (the installation names the server), and moving the alias rolls out. For Triton this is a model "
+        "repository, or the folder of one model, or with `format` a model's file, or a model that MLflow saved.",
         examples=["s3://models/digits/3", "file:./model"],
     )
     version: VersionReference | None = Field(
@@ -75,6 +101,14 @@ class ModelSource(Model):
         "whichever has the alias, so that moving the alias rolls out. Its uri is used, and its credentials unless "
         "there are some here.",
         examples=["digits@champion", "digits:3"],
+    )
+    image_path: ImagePath | None = Field(
+        default=None,
+        description="Where the model is in a container image that oci: names: /models in KServe's modelcars. "
+        "The kubelet pulls the image, keeps it on the node, and mounts it read-only: there is no download. The cluster "
+        "needs image volumes for that (Kubernetes 1.35, or the feature gate ImageVolume, and containerd 2.1 or CRI-O); "
+        "one that lacks them refuses the pods, which Ready says. Left out, the layers are downloaded.",
+        examples=["/models"],
     )
     credentials: Credentials | None = Field(
         default=None,

@@ -79,6 +79,12 @@ class ModelVersionSpec(Model):
             "is for what is downloaded: leave it out, as the files are used where they lie",
             ".prefetch",
         ),
+        Rule(
+            "!self.uri.startsWith('models:/')",
+            "is a version in MLflow's registry, which needs no ModelVersion: write it into spec.model.uri of a "
+            "ModelDeployment",
+            ".uri",
+        ),
     )
     changes: ClassVar[tuple[Rule, ...]] = (
         *(

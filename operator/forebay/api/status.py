@@ -20,7 +20,8 @@ class Condition(Model):
     type: str = Field(
         max_length=316,
         min_length=1,
-        description="What is told of: Ready, Available, Progressing, Stalled, PredictorReady or TransformerReady.",
+        description="What is told of: Ready, Available, Progressing, Stalled, PredictorReady or TransformerReady; "
+        "ModelResolved where MLflow says which version is meant.",
     )
     status: ConditionStatus = Field(description="Whether it is so: True, False or Unknown.")
     observed_generation: int | None = Field(
@@ -49,11 +50,15 @@ class ModelState(Model):
 
 
 class ModelInUse(Model):
-    """The ModelVersion that spec.model.version came to."""
+    """The version that spec.model.version came to, or an address of MLflow's registry."""
 
-    version: str = Field(max_length=127, description="The version, as MODEL:VERSION.")
+    version: str = Field(max_length=2048, description="The version, as MODEL:VERSION or models:/NAME/VERSION.")
     uri: Url = Field(repr=False, description="The address of its files.")
     digest: str = Field(default="", max_length=71, description="The digest of its content, where it is known.")
+    run: str | None = Field(default=None, max_length=256, description="The run of MLflow's that made it.")
+    reference: Url | None = Field(
+        default=None, description="What MLflow was asked for: the address in spec.model.uri then."
+    )
 
 
 class ComponentStatus(Model):
@@ -109,7 +114,7 @@ class ModelDeploymentStatus(Model):
         default="", max_length=64, description='Ready and wanted instances of all components, as in "3/4".'
     )
     model: ModelInUse | None = Field(
-        default=None, description="The ModelVersion that the target revision is of, where spec.model names one."
+        default=None, description="The version that the target revision is of, where spec.model names one."
     )
     active_revision: ObjectName = Field(default="", description="The revision that serves.")
     target_revision: ObjectName = Field(default="", description="The revision that the spec asks for.")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import time
 from collections import Counter
@@ -29,6 +30,7 @@ from forebay.kube.holdings import Owner
 from forebay.kube.lease import Fence, LostLeaseError
 from forebay.kube.resources import CHILDREN, MODEL_VERSION, OURS, POD
 from forebay.kube.watch import Scope, Watch
+from forebay.mlflow.server import read_login
 from forebay.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -69,6 +71,9 @@ async def operate(
                     *(watch.run() for watch in _build_version_watches(client, world, settings)),
                     tell_versions(client, world.versions, Prefetcher(client, settings.site)),
                     *Builds(client, settings).run(),
+                    world.mlflow.run(
+                        settings.mlflow_uri, read_login(os.environ), interval_s=settings.mlflow_interval_s
+                    ),
                     gateways.run(),
                     service_times.run(world.pods.find_ready),
                     _begin(watches, gateways, follow),

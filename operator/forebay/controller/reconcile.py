@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from forebay.controller.applying import apply_all
+from forebay.controller.mlflow import Resolution, name_mlflow
 from forebay.controller.planning import Plan, Planner
 from forebay.controller.pod_logs import PodLogs
 from forebay.controller.registry import name_version
@@ -26,7 +27,7 @@ from forebay.observation import Observation, Reason, Trouble
 from forebay.plan.cluster import check_reachable
 from forebay.plan.manifests import with_service_times
 from forebay.plan.names import cut_digest
-from forebay.plan.versions import AmbiguousAliasError, Version, VersionError
+from forebay.plan.versions import AmbiguousAliasError, RegistryUnavailableError, UnusableVersionError, VersionError
 from forebay.plan.workloads import Revision
 from forebay.rollout.decide import decide
 from forebay.rollout.state import Decision, RevisionState, RolloutState, WorkloadState
@@ -63,12 +64,13 @@ class Reconciler:
         if body is None or "deletionTimestamp" in body["metadata"]:
             self.gateways.settle(owner)
             return None
-        if name_version(body) and not self.world.versions.is_listed(owner.namespace):
+        if not self._is_known(body):
             return _PROGRESS_S
         previous: Json = body.get("status", {})
         delay_s = _RESYNC_S
         try:
-            plan = self.planner.plan(body, self._find_version(body))
+            resolution = self._resolve(body)
+            plan = self.planner.plan(body, resolution.version)
             if await self._is_gone(body, plan, previous):
                 self.world.drop(owner, uid=body["metadata"]["uid"])
                 self.gateways.settle(owner)
@@ -77,24 +79,30 @@ class Reconciler:
             trouble = Trouble(reason=Reason.INVALID_SPEC, message=describe_invalid(error), stalled=True)
             status = summarize_invalid(body["metadata"]["generation"], [trouble], previous, self.clock())
         except VersionError as error:
-            is_ambiguous = isinstance(error, AmbiguousAliasError)
-            reason = Reason.AMBIGUOUS_ALIAS if is_ambiguous else Reason.UNKNOWN_MODEL_VERSION
-            trouble = Trouble(reason=reason, message=str(error), stalled=True)
-            generation, named = body["metadata"]["generation"], "what spec.model.version names"
-            status = summarize_invalid(generation, [trouble], previous, self.clock(), named)
+            trouble = explain_unresolved(error)
+            generation, field = body["metadata"]["generation"], "uri" if name_mlflow(body) else "version"
+            status = summarize_invalid(generation, [trouble], previous, self.clock(), f"what spec.model.{field} names")
             # Versions that nobody names don't wake it, but the message tells of those there are.
             delay_s = _TROUBLED_S
         else:
-            status, troubles = await self._serve(body, plan, previous)
+            status, troubles = await self._serve(body, plan, previous, resolution.doubt)
             # Nobody tells when a quota has room again, or when somebody else's object is gone.
             delay_s = _TROUBLED_S if troubles else _RESYNC_S
         await self._tell(body, previous, status)
         return min(delay_s, choose_delay_s(self.world.pods.of(owner)))
 
-    def _find_version(self, body: Json) -> Version | None:
-        """The ModelVersion that an object names, None where it names none. Raises VersionError."""
+    def _is_known(self, body: Json) -> bool:
+        """Whether it is known what a version is that an object names, or that there is none."""
+        if name_version(body):
+            return self.world.versions.is_listed(body["metadata"]["namespace"])
+        return self.world.mlflow.is_asked(body)
+
+    def _resolve(self, body: Json) -> Resolution:
+        """The version that an object names, if it does. Raises VersionError."""
+        if name_mlflow(body):
+            return self.world.mlflow.choose(body)
         reference = name_version(body)
-        return self.world.versions.choose(body["metadata"]["namespace"], reference) if reference else None
+        return Resolution(self.world.versions.choose(body["metadata"]["namespace"], reference) if reference else None)
 
     async def _is_gone(self, body: Json, plan: Plan, previous: Json) -> bool:
         """Whether an object that lost children is gone itself: kopf doesn't tell of what went while its stream was
@@ -109,7 +117,7 @@ class Reconciler:
         # Another of its name has been told of already, or will be.
         return found is None or bool(found["metadata"]["uid"] != body["metadata"]["uid"])
 
-    async def _serve(self, body: Json, plan: Plan, previous: Json) -> tuple[Json, Sequence[Trouble]]:
+    async def _serve(self, body: Json, plan: Plan, previous: Json, doubt: str) -> tuple[Json, Sequence[Trouble]]:
         owner, generation = refer_to(body).owner, body["metadata"]["generation"]
         unreachable = check_reachable(plan.serving)
         if unreachable:
@@ -125,6 +133,8 @@ class Reconciler:
             decision=decision,
             gateway=self.gateways.state_of(owner),
             version=plan.version,
+            uri=name_mlflow(body),
+            doubt=doubt,
             deployments=unpack_deployments(self.world.children.of(owner)),
             pods=pods,
             troubles=troubles,
@@ -183,6 +193,17 @@ class Reconciler:
         self.world.note_own(reference.owner, written)
         for event in tell_events(previous, status):
             await post_event(self.client, reference, event, now=self.clock(), reporter=self.settings.pod_name)
+
+
+def explain_unresolved(error: VersionError) -> Trouble:
+    """What it means that no version is named, or none that can be used."""
+    is_unavailable = isinstance(error, RegistryUnavailableError)
+    reason = {
+        AmbiguousAliasError: Reason.AMBIGUOUS_ALIAS,
+        UnusableVersionError: Reason.UNREACHABLE_MODEL,
+        RegistryUnavailableError: Reason.MODEL_REGISTRY_UNAVAILABLE,
+    }.get(type(error), Reason.UNKNOWN_MODEL_VERSION)
+    return Trouble(reason=reason, message=str(error), stalled=not is_unavailable)
 
 
 def choose_delay_s(pods: Sequence[Json]) -> float:

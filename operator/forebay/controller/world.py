@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from forebay.controller.mlflow import MlflowModels
 from forebay.controller.registry import Registry
 from forebay.kube.children import Children
 from forebay.kube.holdings import Holdings, Owner
@@ -41,6 +42,7 @@ class World:
         self.children = Children()
         self.pods = Pods()
         self.versions = Registry(wake)
+        self.mlflow = MlflowModels(wake)
         self._deployments: dict[Owner, tuple[int, bytes]] = {}
         self._wake = wake
         self._explain = explain
@@ -59,6 +61,7 @@ class World:
             return False
         self._deployments[owner] = (version, pack({**body, "metadata": metadata}))
         self.versions.note(owner, body)
+        self.mlflow.note(owner, body)
         return True
 
     def note_own(self, owner: Owner, body: Mapping[str, Any]) -> None:
@@ -71,6 +74,7 @@ class World:
         if found is not None and found["metadata"]["uid"] == uid:
             del self._deployments[owner]
             self.versions.note(owner, None)
+            self.mlflow.note(owner, None)
 
     def follow_children(self, resource: Resource, *, namespace: str) -> Follower:
         """Who hears of the children of a kind, in a namespace or (empty) in all."""

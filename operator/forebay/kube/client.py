@@ -63,7 +63,7 @@ class Client:
         self.on_write = on_write
         self._retries = retries
         connector = aiohttp.TCPConnector(ssl=connection.ssl, limit=64)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, proxy=_find_proxy(self.url))
+        self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, proxy=find_proxy(self.url))
 
     async def __aenter__(self) -> Self:
         return self
@@ -162,8 +162,11 @@ class Client:
         return {"Accept": _JSON, **await self._connection.headers()}
 
 
-def _find_proxy(url: str) -> str | None:
-    """As HTTPS_PROXY and NO_PROXY say. They are read once: aiohttp would for each request, and netrc with them."""
+def find_proxy(url: str) -> str | None:
+    """The proxy to an address, as HTTPS_PROXY and NO_PROXY say.
+
+    They are read once: aiohttp would for each request, and netrc with them.
+    """
     parts = urlsplit(url)
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 

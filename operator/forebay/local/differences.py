@@ -49,8 +49,8 @@ def require_processes(workload: Workload) -> None:
 
     if is_mounted(workload.model.uri):
         raise LocalError(
-            f"model.uri {workload.model.uri} is a volume that pods mount, which `forebay serve` can't: mount it "
-            "yourself, and write file:PATH to serve it here"
+            f"model.uri {workload.model.uri} is a volume that pods mount, which `forebay serve` can't: mount or "
+            "unpack it yourself, and write file:PATH to serve it here"
         )
 
 

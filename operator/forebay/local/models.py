@@ -50,13 +50,14 @@ async def fetch_model(workload: Workload, display: Display) -> Path:
 
 
 def _build_format_args(workload: Workload, folder: Path) -> list[str]:
-    """What is made for a format lies beside the one download, in a repository for each name and config."""
+    """What is made of one download lies beside it, in a repository for each name, format and config."""
     model = workload.model
-    if not model.format:
+    if workload.server is not Server.TRITON:
         return []
     key = hashlib.sha256(f"{workload.served_model} {model.format} {model.config}".encode()).hexdigest()[:16]
     repository = folder.with_name(f"{folder.name}.{key}.repository")
-    return ["--format", model.format, f"--config={model.config}", "--repository", str(repository)]
+    format_ = ["--format", model.format] if model.format else []
+    return [*format_, f"--config={model.config}", "--repository", str(repository)]
 
 
 async def _follow(process: asyncio.subprocess.Process, workload: Workload, display: Display) -> Mapping[str, Any]:

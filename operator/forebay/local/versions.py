@@ -8,6 +8,7 @@ from forebay.api.dump import to_data
 from forebay.api.kinds import Loaded
 from forebay.api.load import load_file
 from forebay.local.errors import LocalError
+from forebay.local.mlflow import pin_registered
 from forebay.plan.versions import Version, VersionError, choose_version, pin, read_version
 
 
@@ -17,7 +18,7 @@ def pin_all(objects: Sequence[Loaded], files: Iterable[Path]) -> list[ModelDeplo
     deployments = [each for each in objects if isinstance(each, ModelDeployment)]
     naming = [each for each in deployments if each.spec.model and each.spec.model.version]
     beside = [] if all(_find(each, given) for each in naming) else _load_beside(files)
-    return [_pin(each, given, beside) if each in naming else each for each in deployments]
+    return pin_registered([_pin(each, given, beside) if each in naming else each for each in deployments])
 
 
 def _pin(md: ModelDeployment, given: Sequence[ModelVersion], beside: Sequence[ModelVersion]) -> ModelDeployment:

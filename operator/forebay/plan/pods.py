@@ -10,12 +10,12 @@ from forebay.plan.envoy import Address, DnsName, Json, Upstream
 from forebay.plan.envoy_queue import QueueAddresses, build_queue
 from forebay.plan.inline import format_inline
 from forebay.plan.merge import merge
+from forebay.plan.mlflow import is_artifact
 from forebay.plan.model_volume import (
     build_cache_volume,
     build_model_mount,
     build_model_volume,
     find_model_path,
-    is_cached,
     is_mounted,
 )
 from forebay.plan.names import Role, build_labels, digest
@@ -165,7 +165,7 @@ def _build_download(workload: Workload, site: Site) -> Json:
     """What brings the model's files, or looks for them in their volume, and lays them out as the server needs them."""
     uri = workload.model.uri
     # The kubelet hands the node's agent the Secret.
-    secret = "" if is_cached(uri, site) else workload.model.secret_name
+    secret = "" if site.caches(uri) else workload.model.secret_name
     layout = "triton" if workload.server is Server.TRITON else "plain"
     mounts = [build_model_mount()] if _is_in_volume(workload, site) else []
     if _has_model_folder(workload, site):
@@ -174,16 +174,18 @@ def _build_download(workload: Workload, site: Site) -> Json:
         **_build_container("download", site.images.runtime, site),
         "command": ["python", "-m", "forebay.serving.storage"],
         "args": [
-            f"--uri={uri}",
+            # In arguments Kubernetes takes $(NAME) for a variable, and $$ for a dollar.
+            f"--uri={uri.replace('$', '$$')}",
             f"--to={names.MODEL_FILES}",
             f"--layout={layout}",
             f"--name={workload.served_model}",
             *([f"--mounted-at={names.MODEL_SOURCE}"] if is_mounted(uri) else []),
-            *([f"--cached-at={names.MODEL_SOURCE}"] if is_cached(uri, site) else []),
+            *([f"--cached-at={names.MODEL_SOURCE}"] if site.caches(uri) else []),
             # The cache is told by its volume.
-            *([f"--digest={workload.model.digest}"] if workload.model.digest and not is_cached(uri, site) else []),
+            *([f"--digest={workload.model.digest}"] if workload.model.digest and not site.caches(uri) else []),
             *_build_format_args(workload.model),
         ],
+        **({"env": [{"name": "MLFLOW_TRACKING_URI", "value": site.mlflow_uri}]} if is_artifact(uri) else {}),
         **({"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
         "volumeMounts": [*mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
@@ -192,7 +194,7 @@ def _build_download(workload: Workload, site: Site) -> Json:
 
 def _is_in_volume(workload: Workload, site: Site) -> bool:
     """Whether the model is used where it lies, in a volume."""
-    return is_mounted(workload.model.uri) or is_cached(workload.model.uri, site)
+    return is_mounted(workload.model.uri) or site.caches(workload.model.uri)
 
 
 def _has_model_folder(workload: Workload, site: Site) -> bool:
@@ -207,11 +209,9 @@ def _find_model_dir(workload: Workload, site: Site) -> str:
 
 
 def _build_format_args(model: ModelFiles) -> list[str]:
-    if not model.format:
-        return []
-    # In arguments Kubernetes takes $(NAME) for a variable, and $$ for a dollar.
-    config = [f"--config={model.config.replace('$', '$$')}"] if model.config else []
-    return [f"--format={model.format}", *config]
+    """What the files are; of what MLflow saved they say it themselves."""
+    format_ = [f"--format={model.format}"] if model.format else []
+    return [*format_, *([f"--config={model.config.replace('$', '$$')}"] if model.config else [])]
 
 
 def _build_resources(workload: Workload) -> Json:
@@ -233,8 +233,9 @@ def _build_volumes(workload: Workload, site: Site) -> list[Json]:
         volumes.append({"name": "model", "emptyDir": {}})
     if is_mounted(workload.model.uri):
         volumes.append(build_model_volume(workload.model.uri))
-    if is_cached(workload.model.uri, site):
-        volumes.append(build_cache_volume(workload.model))
+    model = workload.model
+    if site.caches(model.uri):
+        volumes.append(build_cache_volume(model.uri, digest=model.digest, secret_name=model.secret_name))
     return [*volumes, *build_script_volumes(workload, build_script_map_name(workload))]
 
 

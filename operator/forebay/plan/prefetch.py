@@ -9,7 +9,6 @@ from typing import Any
 from forebay.plan import names
 from forebay.plan.envoy import Json
 from forebay.plan.model_volume import build_cache_volume, build_model_mount
-from forebay.plan.resolve import ModelFiles
 from forebay.plan.site import Site
 from forebay.plan.versions import Version
 
@@ -43,7 +42,7 @@ def build_prefetch(name: str, namespace: str, version: Version, wanted: Mapping[
 
 
 def _build_pod(version: Version, wanted: Mapping[str, Any], site: Site) -> Json:
-    model = ModelFiles(uri=version.uri, digest=version.digest, secret_name=version.secret_name)
+    volume = build_cache_volume(version.uri, digest=version.digest, secret_name=version.secret_name)
     common = {
         "image": site.images.runtime,
         "imagePullPolicy": site.pull_policy,
@@ -81,5 +80,5 @@ def _build_pod(version: Version, wanted: Mapping[str, Any], site: Site) -> Json:
                 "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
             }
         ],
-        "volumes": [build_cache_volume(model)],
+        "volumes": [volume],
     }

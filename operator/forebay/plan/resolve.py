@@ -8,6 +8,7 @@ from typing import Any
 from forebay.api import Access, Component, Custom, ModelDeployment, ModelSource, Queue, Transformer
 from forebay.api.script_address import is_address, parse_address
 from forebay.plan.depth import derive_depth
+from forebay.plan.model_volume import mount_image
 from forebay.plan.names import MODEL_HTTP_PORT, Role
 from forebay.plan.units import parse_duration_s
 
@@ -234,7 +235,7 @@ def _resolve_model(model: ModelSource | None) -> ModelFiles:
     if model is None:
         return ModelFiles()
     return ModelFiles(
-        uri=model.uri or "",
+        uri=mount_image(model.uri or "", model.image_path),
         digest=model.digest,
         secret_name=model.credentials.secret_name if model.credentials else "",
         format=model.format or "",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from forebay.plan.images import Images
+from forebay.plan.mlflow import is_artifact
+from forebay.plan.model_volume import is_mounted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,6 +13,7 @@ class Site:
 
     `namespace` is the operator's and the gateway's own. Pods in `scrape_namespace` may read the metrics; empty is none.
     With `node_cache` an agent on each node brings the models.
+    `mlflow_uri` is the tracking server that hands out what is only there.
     """
 
     images: Images = field(default_factory=Images)
@@ -20,8 +23,14 @@ class Site:
     cluster_domain: str = "cluster.local"
     scrape_namespace: str = ""
     node_cache: bool = False
+    mlflow_uri: str = ""
 
     @property
     def gateway_host(self) -> str:
         """The gateway's name in the cluster."""
         return f"{self.gateway_service}.{self.namespace}.svc.{self.cluster_domain}"
+
+    def caches(self, uri: str) -> bool:
+        """Whether the node's cache brings a model."""
+        # What MLflow hands out is between its server and the pod: the agent has no login there.
+        return self.node_cache and bool(uri) and not is_mounted(uri) and not is_artifact(uri)

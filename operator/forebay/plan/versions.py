@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from forebay.api import Credentials, ModelDeployment
 from forebay.errors import UserError
@@ -23,8 +23,16 @@ class AmbiguousAliasError(VersionError):
     """Several versions claim the alias, so that it names none."""
 
 
+class UnusableVersionError(VersionError):
+    """There is the version, and its files are where pods can't get at them."""
+
+
+class RegistryUnavailableError(VersionError):
+    """A registry elsewhere couldn't be asked: which version is meant isn't known now."""
+
+
 class Version(NamedTuple):
-    """What is known of a ModelVersion. An empty string is none."""
+    """What is known of a ModelVersion, or of a version in MLflow's registry. An empty string is none."""
 
     model: str
     version: str
@@ -33,11 +41,13 @@ class Version(NamedTuple):
     secret_name: str = ""
     format: str = ""
     aliases: frozenset[str] = frozenset()
+    registry: Literal["", "mlflow"] = ""
+    run: str = ""
 
     @property
     def reference(self) -> str:
         """As a ModelDeployment names it."""
-        return f"{self.model}:{self.version}"
+        return f"models:/{self.model}/{self.version}" if self.registry else f"{self.model}:{self.version}"
 
     @property
     def content(self) -> "Version":

@@ -10,6 +10,8 @@ from forebay.observation import Reason, Trouble
 from forebay.status.lines import LONGEST_MESSAGE, cut
 
 READY, AVAILABLE, PROGRESSING, STALLED = "Ready", "Available", "Progressing", "Stalled"
+# Where a registry outside the cluster says which version is meant.
+RESOLVED = "ModelResolved"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from forebay.observation import Reason
-from forebay.status.conditions import READY, find_previous
+from forebay.status.conditions import READY, RESOLVED, find_previous
 
 # What only takes its time is in the status, and no news.
 _PROGRESS = frozenset(
@@ -30,6 +30,7 @@ def tell_events(previous: Mapping[str, Any], current: Mapping[str, Any]) -> list
         *_tell_scale(previous, current),
         *_tell_takeover(previous, current),
         *_tell_readiness(previous, current),
+        *_tell_resolution(previous, current),
     ]
 
 
@@ -70,6 +71,16 @@ def _tell_readiness(previous: Mapping[str, Any], current: Mapping[str, Any]) -> 
             yield Event(type="Normal", reason=Reason.READY, message=message, action="Reconcile")
     elif after and not _is_known(before, reason, message):
         yield Event(type="Warning", reason=reason, message=message, action="Reconcile")
+
+
+def _tell_resolution(previous: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[Event]:
+    """A registry that isn't there changes nothing for whoever serves, and yet somebody should look."""
+    before, after = find_previous(previous, RESOLVED), find_previous(current, RESOLVED)
+    is_lost = before.get("status") != "False" and after.get("status") == "False"
+    if is_lost and after.get("message") != find_previous(current, READY).get("message"):
+        yield Event(type="Warning", reason=after["reason"], message=after["message"], action="Resolve")
+    elif before.get("status") == "False" and after.get("status") == "True":
+        yield Event(type="Normal", reason=after["reason"], message=after["message"], action="Resolve")
 
 
 def _is_known(before: Mapping[str, Any], reason: str, message: str) -> bool:

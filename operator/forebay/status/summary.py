@@ -1,6 +1,6 @@
 """The whole status of a ModelDeployment, from what was found of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from forebay.status.conditions import (
     AVAILABLE,
     PROGRESSING,
     READY,
+    RESOLVED,
     STALLED,
     Finding,
     build_conditions,
@@ -72,6 +73,8 @@ def summarize_invalid(
     ]
     if not find_previous(previous, AVAILABLE):
         findings.insert(1, find(AVAILABLE, False, trouble))
+    if find_previous(previous, RESOLVED) and trouble.reason in _UNRESOLVED:
+        findings.append(find(RESOLVED, False, trouble))
     made = build_conditions(findings, generation=generation, previous=previous, now=now)
     new = {each.type: each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in made}
     # What was found of the revision that runs stays as it was found.
@@ -94,12 +97,21 @@ def is_settled(status: Mapping[str, Any]) -> bool:
     return find_previous(status, READY).get("status") == "True"
 
 
+_UNRESOLVED = (Reason.UNKNOWN_MODEL_VERSION, Reason.UNREACHABLE_MODEL, Reason.MODEL_REGISTRY_UNAVAILABLE)
 _KEYS = {field.alias or name for name, field in ModelDeploymentStatus.model_fields.items()}
 
 
 def _tell_model(observation: Observation) -> ModelInUse | None:
     version = observation.version
-    return ModelInUse(version=version.reference, uri=version.uri, digest=version.digest) if version else None
+    if version is None:
+        return None
+    return ModelInUse(
+        version=version.reference,
+        uri=version.uri,
+        digest=version.digest,
+        run=version.run or None,
+        reference=observation.uri or None,
+    )
 
 
 def _find_all(observation: Observation, parts: Sequence[Part]) -> list[Finding]:
@@ -113,7 +125,20 @@ def _find_all(observation: Observation, parts: Sequence[Part]) -> list[Finding]:
         _find_progress(verdict, f"revision {observation.target.name}"),
         _find_stalled(verdict),
         *(_find_component(part) for part in parts),
+        *_find_resolution(observation),
     ]
+
+
+def _find_resolution(observation: Observation) -> Iterator[Finding]:
+    """Whether MLflow says which version is meant: what serves doesn't hang on it."""
+    version, doubt = observation.version, observation.doubt
+    if version is None or not observation.uri:
+        return
+    if doubt:
+        message = f"{doubt}. {version.reference} serves on, which {observation.uri} was when MLflow was asked last"
+        yield find(RESOLVED, False, Trouble(reason=Reason.MODEL_REGISTRY_UNAVAILABLE, message=message))
+    else:
+        yield find(RESOLVED, True, Trouble(reason=Reason.RESOLVED, message=f"{observation.uri} is {version.reference}"))
 
 
 def _explain(observation: Observation, verdict: Verdict, traffic: ConditionStatus) -> Trouble | None:

@@ -14,6 +14,7 @@ from forebay.plan.merge import merge
 from forebay.plan.pods import build_pod_template
 from forebay.plan.resolve import resolve
 from forebay.plan.site import Site
+from forebay.plan.versions import Version, pin
 from forebay.serving.storage.__main__ import repository_beside
 
 MANIFEST = """
@@ -40,6 +41,25 @@ def test_the_server_reads_what_the_download_wrote(predictor: str) -> None:
     option = "--model-repository" if serving.predictor.server == "triton" else "--model-dir"
     assert f"{option}={served}" in spec["containers"][0]["args"]
     assert files.is_relative_to(names.MODEL_DIR)
+
+
+@pytest.mark.parametrize(("path", "there"), [("/models/", "/models"), ("/", "")])
+def test_an_image_is_mounted_where_its_path_is_said(path: str, there: str) -> None:
+    md = load("oci://registry.example.com/digits:v3", SCRIPT)
+    assert md.spec.model
+    model = md.spec.model.model_copy(update={"image_path": path})
+    serving = resolve(md.model_copy(update={"spec": md.spec.model_copy(update={"model": model})}))
+    spec = build_pod_template(serving.predictor, Site(), predictors=())["spec"]
+    (volume,) = (each for each in spec["volumes"] if each["name"] == "model-source")
+    assert volume["image"] == {"reference": "registry.example.com/digits:v3"}
+    assert f"--model-dir={names.MODEL_SOURCE}{there}" in spec["containers"][0]["args"]
+    assert all(each["name"] != "model" for each in spec["volumes"]), "nothing is downloaded"
+
+
+def test_an_image_without_a_path_is_downloaded() -> None:
+    serving = resolve(load("oci://registry.example.com/digits:v3", SCRIPT))
+    spec = build_pod_template(serving.predictor, Site(), predictors=())["spec"]
+    assert not any("image" in each for each in spec["volumes"])
 
 
 @pytest.mark.parametrize("predictor", ["{triton: {}}", SCRIPT])
@@ -147,3 +167,15 @@ def test_a_source_takes_the_place_of_another() -> None:
     patch = {"volumes": [{"name": "tmp", "hostPath": {"path": "/x"}}], "drop": None}
     assert merge(base, patch) == {"volumes": [{"name": "tmp", "hostPath": {"path": "/x"}}], "keep": 1}
     assert base["volumes"] == [{"name": "tmp", "emptyDir": {}}]
+
+
+def test_an_address_from_mlflow_is_taken_as_it_is() -> None:
+    source = "mlflow-artifacts:/1/$(MLFLOW_TRACKING_TOKEN)/model"
+    pinned = pin(load("models:/digits@champion"), Version("digits", "3", source, registry="mlflow"))
+    site = Site(mlflow_uri="http://mlflow:5000")
+    download = build_pod_template(resolve(pinned).predictor, site, predictors=())["spec"]["initContainers"][0]
+    assert download["args"][0] == "--uri=mlflow-artifacts:/1/$$(MLFLOW_TRACKING_TOKEN)/model", "no variable of the pod"
+    assert download["env"] == [{"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow:5000"}]
+    elsewhere = pin(load("models:/digits@champion"), Version("digits", "3", "s3://models/digits", registry="mlflow"))
+    spec = build_pod_template(resolve(elsewhere).predictor, site, predictors=())["spec"]
+    assert "env" not in spec["initContainers"][0]

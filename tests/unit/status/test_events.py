@@ -94,3 +94,17 @@ def test_a_gateway_that_starts_is_told_only_to_those_who_wait_for_it() -> None:
     new = Scene(is_active=False, ready={"predictor": 0}, gateway={"routed": {}}).summarize()
     told = [each.reason for each in tell_events(new, waits.summarize(new, LATER))]
     assert told == ["TrafficSwitched", "GatewayNotReady"]
+
+
+def test_a_registry_that_is_gone_and_comes_back() -> None:
+    def build(is_resolved: bool, why: str) -> dict[str, object]:
+        reason = "Resolved" if is_resolved else "ModelRegistryUnavailable"
+        found = {"type": "ModelResolved", "status": str(is_resolved), "reason": reason, "message": why}
+        ready = {"type": "Ready", "status": "True", "reason": "Ready", "message": "it is ready"}
+        return {"conditions": [ready, found]}
+
+    known, lost = build(True, "it is version 3"), build(False, "it can't be reached")
+    assert [(each.type, each.reason) for each in tell_events(known, lost)] == [("Warning", "ModelRegistryUnavailable")]
+    assert tell_events(lost, build(False, "it still can't be reached")) == []
+    assert [(each.type, each.reason) for each in tell_events(lost, known)] == [("Normal", "Resolved")]
+    assert tell_events({}, known) == [each for each in tell_events({}, known) if each.reason != "Resolved"]

@@ -7,6 +7,7 @@ from forebay.serving.formats.config import Config
 from forebay.serving.formats.errors import bad_format
 from forebay.serving.formats.folders import find_file, list_names
 from forebay.serving.formats.layouts import LAYOUTS
+from forebay.serving.formats.mlmodel import find_saved, is_mlmodel
 from forebay.serving.formats.recognize import Found, recognize
 from forebay.serving.formats.suffixes import SUFFIXES
 from forebay.serving.storage.errors import Reason, StorageError
@@ -15,10 +16,13 @@ from forebay.serving.storage.errors import Reason, StorageError
 def arrange_model(source: Path, repository: Path, *, format_: str, name: str, config: str = "") -> str:
     """Make `repository` a Triton repository of the one model in `source`, and answer the text of its config.pbtxt.
 
-    What is in `source` stays as it is. Raises StorageError (BadFormat, BadConfig) with the fix; OSError.
+    Without a format `source` is what MLflow saved, and says it itself. What is in it stays as it is.
+    Raises StorageError (BadFormat, BadConfig) with the fix; OSError.
     """
     if not name or "/" in name or name.startswith("."):
         raise StorageError(Reason.BAD_LAYOUT, "the model has no usable name: give --name")
+    if is_mlmodel(source) and (saved := find_saved(source, format_)):
+        source, format_ = saved
     made = Config(name, config)
     links = _lay_out(source, format_, made)
     text = made.build()

@@ -7,9 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
+from forebay.serving.formats.mlmodel import is_mlmodel
 from forebay.serving.formats.suffixes import SUFFIXES
 from forebay.serving.storage import cached, mounted
-from forebay.serving.storage.errors import StorageError, from_os_error
+from forebay.serving.storage.errors import Reason, StorageError, from_os_error
 from forebay.serving.storage.fetch import Fetched, fetch_model, in_place
 from forebay.serving.storage.layout import arrange_triton
 from forebay.serving.storage.progress import Progress
@@ -22,7 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command: JSON lines on stdout, exit status 0 or 1."""
     parser = argparse.ArgumentParser(prog="forebay.serving.storage", description="Fetch a model's files.")
     parser.add_argument(
-        "--uri", required=True, metavar="URI", help="s3, gs, az, hf, oci, https, git+https, pvc, nfs or file: address"
+        "--uri",
+        required=True,
+        metavar="URI",
+        help="s3, gs, az, hf, oci, https, git+https, mlflow-artifacts, pvc, nfs or file: address",
     )
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="where the files go, inside a volume")
     parser.add_argument("--layout", choices=["triton", "plain"], default="plain", help="what the server needs")
@@ -36,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repository", type=Path, metavar="DIR", help="where the Triton repository goes: beside --to")
     parser.add_argument("--script", metavar="PATH", help="the .py file that must be among the files")
     options = parser.parse_args(arguments)
-    if options.format and options.layout != "triton":
-        parser.error("--format goes with --layout triton")
+    if (options.format or options.config) and options.layout != "triton":
+        parser.error("--format and --config go with --layout triton")
     # As process 1 of a container there is no default action. Any moment is good to die at: the journal is on disk.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
     try:
@@ -67,12 +71,18 @@ def _bring(options: argparse.Namespace) -> Fetched:
 def _arrange(source: Path, options: argparse.Namespace) -> Path:
     """Make a Triton repository of what was fetched, and show the config that was written for it."""
     repository: Path = options.repository or repository_beside(options.to)
-    if not options.format:
+    if not options.format and not is_mlmodel(source):
+        if options.config:
+            raise StorageError(
+                Reason.BAD_CONFIG, "model.config goes with model.format, or with what MLflow saved: leave one out"
+            )
         return arrange_triton(source, repository, name=options.name)
     from forebay.serving.formats.models import arrange_model  # noqa: PLC0415  (protobuf takes a moment)
 
     repository = repository.absolute()
-    text = arrange_model(source, repository, format_=options.format, name=options.name or "", config=options.config)
+    text = arrange_model(
+        source, repository, format_=options.format or "", name=options.name or "", config=options.config
+    )
     _say(event="config", path=str(repository / options.name / "config.pbtxt"), text=text)
     return repository
 

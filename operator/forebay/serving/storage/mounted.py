@@ -1,4 +1,4 @@
-"""pvc://CLAIM/PATH and nfs://SERVER/PATH: volumes that a pod mounts, used where they lie."""
+"""pvc://CLAIM/PATH, nfs://SERVER/PATH and oci://IMAGE#PATH: volumes that a pod mounts, used where they lie."""
 
 from pathlib import Path
 
@@ -11,10 +11,12 @@ SCHEMES = ("pvc://", "nfs://")
 def find(uri: str, mount: Path) -> Path:
     """The path of a model whose volume is mounted. Raises StorageError: NotFound, AccessDenied or UnsupportedURI."""
     place, _, path = uri.partition("://")[2].partition("/")
-    # Of a claim all is mounted, of an NFS server the folder itself.
+    # Of a claim or an image all is mounted, of an NFS server the folder itself.
     whole, inside = (f"pvc://{place}", path.strip("/")) if uri.startswith("pvc://") else (uri, "")
+    if uri.startswith("oci://"):
+        whole, inside = (part.strip("/") for part in uri.split("#", 1))
     if ".." in inside.split("/"):
-        raise StorageError(Reason.UNSUPPORTED_URI, f"{uri} leads out of its claim: write the path without ..")
+        raise StorageError(Reason.UNSUPPORTED_URI, f"{uri} leads out of its volume: write the path without ..")
     found = mount / inside
     try:
         if found.is_dir():

@@ -34,6 +34,13 @@ def test_an_nfs_folder_is_mounted_itself(volume: Path) -> None:
     assert mounted.find("nfs://server/exports/models", volume) == volume
 
 
+def test_a_path_in_an_image(volume: Path) -> None:
+    assert mounted.find("oci://registry:5000/digits:v3#/digits/3", volume) == volume / "digits/3"
+    assert mounted.find("oci://registry:5000/digits:v3#/", volume) == volume
+    with pytest.raises(StorageError, match="did you mean oci://registry:5000/digits:v3/digits/3"):
+        mounted.find("oci://registry:5000/digits:v3#/digit/3", volume)
+
+
 @pytest.mark.parametrize(
     ("path", "reason", "said"),
     [
