@@ -3,22 +3,53 @@
 The registry has two addresses: one for pods, and loopback for the node's containerd, which takes it without TLS there.
 """
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import httpx
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 
 from forebay.build.base import choose_platform
 from forebay.plan.images import Images
-from tests.e2e.bucket import find_own_address
+from tests.e2e.bucket import Bucket, find_own_address
 from tests.e2e.cluster import Kubectl, eventually
-from tests.e2e.models import DOUBLER, ask, build, describe, wait_ready
+from tests.e2e.models import DOUBLER, ask, build, build_secret, describe, wait_ready
 from tests.e2e.test_images import hack_images
 from tests.local.image_registry import serving_images
 
 pytestmark = pytest.mark.timeout(1200)
 
 BUILD_S = 240
+# A linear classifier of digits, as a script has it and as a graph.
+DIGITS = """
+import numpy as np
+from forebay.serving import Tensor
+
+
+class Digits:
+    inputs = [Tensor("image", "FP32", [-1, 64])]
+    outputs = [Tensor("label", "INT64", [-1])]
+
+    def load(self, context):
+        held = np.load(context.model_dir / "digits.npz")
+        self.weights, self.bias = held["weights"], held["bias"]
+
+    def predict(self, inputs):
+        return {"label": (inputs["image"] @ self.weights + self.bias).argmax(axis=1)}
+"""
+CONFIG = """
+backend: "onnxruntime"
+max_batch_size: 0
+input [{name: "image", data_type: TYPE_FP32, dims: [-1, 64]}]
+output [{name: "label", data_type: TYPE_INT64, dims: [-1]}]
+"""
+FORMS = ("repository", "bare", "script", "image")
 
 
 @dataclass(frozen=True)
@@ -45,22 +76,8 @@ def registry(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def test_a_script_becomes_an_image_that_serves(gateway: str, namespace: Kubectl, registry: Registry) -> None:
-    tag = Images().runtime.rpartition(":")[2]
-    digests = []
     # Two clean builds: each pod starts with nothing.
-    for name in ("one", "two"):
-        spec = {
-            "script": DOUBLER,
-            "image": f"{registry.pods}/models/{name}:1",
-            "base": f"{registry.pods}/forebay/runtime:{tag}",
-            "platforms": [choose_platform()],
-            "insecure": True,
-            "resources": {"cpu": "10m", "memory": "512Mi"},
-        }
-        metadata = {"name": "doubler", "namespace": namespace.namespace}
-        body = {"apiVersion": "forebay.dev/v1alpha1", "kind": "ImageBuild", "metadata": metadata, "spec": spec}
-        namespace.apply(body)
-        digests.append(wait_built(namespace, f"{registry.pods}/models/{name}@"))
+    digests = [build_image(namespace, registry, name, DOUBLER) for name in ("one", "two")]
     assert digests[0] == digests[1]
     image = f"{registry.node}/models/two@{digests[1]}"
     namespace.apply(build("built", predictor={"custom": {"image": image, "grpcPort": 8001}}))
@@ -68,6 +85,69 @@ def test_a_script_becomes_an_image_that_serves(gateway: str, namespace: Kubectl,
     answer = ask(gateway, namespace.namespace, "built")
     assert answer.status_code == 200, f"{answer.text}\n{describe(namespace, 'built')}"
     assert answer.json()["outputs"][0]["data"] == [2, 4]
+
+
+def test_one_model_in_four_forms(gateway: str, namespace: Kubectl, bucket: Bucket, registry: Registry) -> None:
+    """As a Triton repository, as a file alone, as a script, and as an image of the script: the same answers."""
+    pictures, labels = load_digits(return_X_y=True)
+    pictures = pictures.astype(np.float32)
+    classifier = LogisticRegression(max_iter=2000).fit(pictures[200:], labels[200:])
+    weights, bias = classifier.coef_.T.astype(np.float32), classifier.intercept_.astype(np.float32)
+    graph = build_graph(weights, bias)
+    bucket.put("forms/repository/config.pbtxt", CONFIG.encode())
+    bucket.put("forms/repository/1/model.onnx", graph)
+    bucket.put("bare/digits.onnx", graph)
+    held = io.BytesIO()
+    np.savez(held, weights=weights, bias=bias)
+    bucket.put("arrays/digits.npz", held.getvalue())
+    digest = build_image(namespace, registry, "digits", DIGITS)
+    namespace.apply(build_secret("store", bucket.credentials))
+    arrays = {"uri": "s3://models/arrays", "credentials": {"secretName": "store"}}
+    image = {"image": f"{registry.node}/models/digits@{digest}", "grpcPort": 8001}
+    for manifest in (
+        build("repository", predictor={"triton": {}}, model={**arrays, "uri": "s3://models/forms"}),
+        build("bare", predictor={"triton": {}}, model={**arrays, "uri": "s3://models/bare", "format": "onnx"}),
+        build("script", predictor={"custom": {"script": DIGITS}}, model=arrays),
+        build("image", predictor={"custom": image}, model=arrays),
+    ):
+        namespace.apply(manifest)
+    wait_ready(namespace, *FORMS, timeout_s=BUILD_S)
+    shown = pictures[:100]
+    body = {"inputs": [{"name": "image", "shape": [100, 64], "datatype": "FP32", "data": shown.ravel().tolist()}]}
+    expected = [int(label) for label in classifier.predict(shown)]
+    for form in FORMS:
+        url = f"http://{gateway}/{namespace.namespace}/{form}/v2/models/{form}/infer"
+        answer = httpx.post(url, json=body, trust_env=False, timeout=30)
+        assert answer.status_code == 200, f"{form}: {answer.text}\n{describe(namespace, form)}"
+        assert answer.json()["outputs"][0]["data"] == expected, form
+
+
+def build_graph(weights: np.ndarray, bias: np.ndarray) -> bytes:
+    nodes = [
+        helper.make_node("Gemm", ["image", "weights", "bias"], ["scores"]),
+        helper.make_node("ArgMax", ["scores"], ["label"], axis=1, keepdims=0),
+    ]
+    image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["n", 64])
+    label = helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["n"])
+    held = [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias")]
+    graph = helper.make_graph(nodes, "digits", [image], [label], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def build_image(kubectl: Kubectl, registry: Registry, name: str, script: str) -> str:
+    """Have an image of a script built and pushed; its digest."""
+    spec = {
+        "script": script,
+        "image": f"{registry.pods}/models/{name}:1",
+        "base": f"{registry.pods}/forebay/runtime:{Images().runtime.rpartition(':')[2]}",
+        "platforms": [choose_platform()],
+        "insecure": True,
+        "resources": {"cpu": "10m", "memory": "512Mi"},
+    }
+    metadata = {"name": "doubler", "namespace": kubectl.namespace}
+    kubectl.apply({"apiVersion": "forebay.dev/v1alpha1", "kind": "ImageBuild", "metadata": metadata, "spec": spec})
+    return wait_built(kubectl, f"{registry.pods}/models/{name}@")
 
 
 def test_a_script_that_is_none_is_told(namespace: Kubectl, registry: Registry) -> None:
