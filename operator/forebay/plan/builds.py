@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forebay.api import ImageBuild
+from forebay.plan import security
 from forebay.plan.merge import merge
 from forebay.plan.names import digest
 from forebay.plan.site import Site
@@ -78,13 +79,7 @@ def _build_pod_spec(build: ImageBuild, name: str, site: Site) -> Json:
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 1000,
-            "runAsGroup": 1000,
-            "fsGroup": 1000,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": security.POD,
         "containers": [_build_container(build, site)],
         "volumes": [
             {"name": "tmp", "emptyDir": {}},
@@ -108,11 +103,7 @@ def _build_container(build: ImageBuild, site: Site) -> Json:
             "requests": {"cpu": resources.cpu, "memory": resources.memory},
             "limits": {"memory": resources.memory},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": security.CONTAINER,
         # The image it pushed, or why not; where it ends without a word, its last lines.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-from forebay.plan import names
+from forebay.plan import names, security
 from forebay.plan.envoy import Address, DnsName, Json, Upstream
 from forebay.plan.envoy_queue import QueueAddresses, build_queue
 from forebay.plan.inline import format_inline
@@ -25,11 +25,6 @@ from forebay.plan.servers import ServerAddresses, build_image_env, build_server_
 from forebay.plan.site import Site
 
 _LOOPBACK = "127.0.0.1"
-_RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-}
 # A large model may take this long to load before the pod counts as failed: 1 s x 1,800.
 _STARTUP_PERIOD_S = 1
 _STARTUP_FAILURES = 1800
@@ -61,13 +56,7 @@ def _build_spec(workload: Workload, site: Site, predictors: Sequence[DnsName]) -
         "serviceAccountName": workload.deployment,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 1000,
-            "runAsGroup": 1000,
-            "fsGroup": 1000,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": security.POD,
         # The queue is a native sidecar: it starts before the model and outlives it.
         "initContainers": [*downloads, queue],
         "containers": [_build_server_container(workload, site)],
@@ -104,7 +93,7 @@ def _build_container(name: str, image: str, site: Site) -> Json:
         "name": name,
         "image": image,
         "imagePullPolicy": site.pull_policy,
-        "securityContext": _RESTRICTED,
+        "securityContext": security.CONTAINER,
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 

@@ -6,18 +6,13 @@ A DaemonSet: nodes that come later fetch it too, and while its pods run the vers
 from collections.abc import Mapping
 from typing import Any
 
-from forebay.plan import names
+from forebay.plan import names, security
 from forebay.plan.envoy import Json
 from forebay.plan.model_volume import build_cache_volume, build_model_mount
 from forebay.plan.site import Site
 from forebay.plan.versions import Version
 
 _VERSION_LABEL = "forebay.dev/model-version"
-_RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-}
 
 
 def build_prefetch_name(version: str) -> str:
@@ -46,7 +41,7 @@ def _build_pod(version: Version, wanted: Mapping[str, Any], site: Site) -> Json:
     common = {
         "image": site.images.runtime,
         "imagePullPolicy": site.pull_policy,
-        "securityContext": _RESTRICTED,
+        "securityContext": security.CONTAINER,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [build_model_mount()],
     }
@@ -57,12 +52,7 @@ def _build_pod(version: Version, wanted: Mapping[str, Any], site: Site) -> Json:
         "terminationGracePeriodSeconds": 1,
         "nodeSelector": dict(wanted.get("nodeSelector") or {}),
         "tolerations": list(wanted.get("tolerations") or []),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 1000,
-            "runAsGroup": 1000,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": security.POD,
         "initContainers": [
             {
                 "name": "download",
