@@ -5,8 +5,10 @@ from http import HTTPStatus
 from typing import Any
 
 from forebay.controller.registry import Entry
+from forebay.kube.apply import OwnerReference
 from forebay.kube.children import APPLIED, MANAGER
 from forebay.kube.client import APPLY, ApiError, Client
+from forebay.kube.holdings import Owner
 from forebay.kube.resources import DAEMON_SET, MODEL_VERSION
 from forebay.observation import Reason, Trouble
 from forebay.plan.names import digest
@@ -58,15 +60,13 @@ class Prefetcher:
 
     def _build(self, entry: Entry) -> Json:
         manifest = build_prefetch(entry.name, entry.namespace, entry.version, entry.prefetch or {}, self._site)
-        owner = {
-            "apiVersion": MODEL_VERSION.api_version,
-            "kind": MODEL_VERSION.kind,
-            "name": entry.name,
-            "uid": entry.uid,
-            "controller": True,
-            "blockOwnerDeletion": False,
-        }
-        added = {"annotations": {APPLIED: digest(manifest)}, "ownerReferences": [owner]}
+        reference = OwnerReference(
+            owner=Owner(entry.namespace, entry.name),
+            uid=entry.uid,
+            api_version=MODEL_VERSION.api_version,
+            kind=MODEL_VERSION.kind,
+        )
+        added = {"annotations": {APPLIED: digest(manifest)}, "ownerReferences": [reference.build()]}
         return {**manifest, "metadata": {**manifest["metadata"], **added}}
 
     async def _delete(self, path: str, entry: Entry) -> None:
