@@ -209,6 +209,8 @@ class ControlPlane:
             "client-ca-file": self.ca,
             "token-auth-file": self.folder / "tokens.csv",
             "authorization-mode": "RBAC",
+            # As of any cluster that has CSI drivers.
+            "allow-privileged": "true",
             "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
             "service-account-key-file": certificates / "service-account.key",
             "service-account-signing-key-file": certificates / "service-account.key",

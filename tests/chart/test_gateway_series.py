@@ -31,7 +31,9 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         for name in ("quick", "digits"):
             cluster.put_deployment(name, traffic=[(f"{name}-predictor-5a1f0c3e", "5a1f0c3e", 100)])
         cluster.put_slice("quick-predictor-5a1f0c3e", ready(find_own_address()), port=port)
-        wait_for(lambda: site.ask("/default/quick/v2").is_success)
+        # Who asks before is answered with 503, which is counted.
+        wait_for(lambda: site.routes()["default/quick"]["workloads"] == {"quick-predictor-5a1f0c3e": 1})
+        assert site.ask("/default/quick/v2").is_success
         wait_for(lambda: site.ask("/default/digits/v2").status_code == 503)
         for _ in range(ANSWERED):
             assert site.ask("/default/quick/v2").is_success

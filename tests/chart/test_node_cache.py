@@ -3,7 +3,6 @@
 from forebay.node.driver import NAME
 from forebay.node.options import read_options
 from forebay.plan.model_volume import build_cache_volume
-from forebay.plan.resolve import ModelFiles
 from tests.chart.charts import NAMESPACE, PROMETHEUS, containers, find, nest, of_kind, render
 
 ON = {"nodeCache.enabled": True}
@@ -55,7 +54,8 @@ def test_a_namespace_of_somebody_elses():
 
 def test_pods_find_the_driver():
     driver = find(render(nest(ON)), "CSIDriver")
-    assert driver["metadata"]["name"] == NAME == build_cache_volume(ModelFiles(uri="s3://b/m"))["csi"]["driver"]
+    volume = build_cache_volume("s3://b/m", digest="", secret_name="")
+    assert driver["metadata"]["name"] == NAME == volume["csi"]["driver"]
     assert driver["spec"]["volumeLifecycleModes"] == ["Ephemeral"]
 
 
