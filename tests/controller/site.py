@@ -194,13 +194,19 @@ class Operator:
     """The operator's process. It looks after all namespaces but where `watch` names some."""
 
     def __init__(self, folder: Path, kubeconfig: Path, *, namespace: str, watch: str = "", **environment: str) -> None:
-        (self.port,) = find_free_ports(1)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.log_file = folder / f"operator-{self.port}.log"
-        settings = {
-            "KUBECONFIG": str(kubeconfig), "FOREBAY_PORT": str(self.port), "FOREBAY_NAMESPACE": namespace,
-            "FOREBAY_WATCH_NAMESPACES": watch, "FOREBAY_LOG_FORMAT": "text", **environment,
+        self._folder = folder
+        self._settings = {
+            "KUBECONFIG": str(kubeconfig), "FOREBAY_NAMESPACE": namespace, "FOREBAY_WATCH_NAMESPACES": watch,
+            "FOREBAY_LOG_FORMAT": "text", **environment,
         }  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, at first or anew, with the same settings."""
+        (self.port,) = find_free_ports(1)
+        self.log_file = self._folder / f"operator-{self.port}.log"
+        settings = {**self._settings, "FOREBAY_PORT": str(self.port)}
         with self.log_file.open("ab") as written:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "forebay.controller"],

@@ -114,8 +114,7 @@ def test_restart_writes_nothing(cluster: Cluster, operator: Operator, namespace:
     assert operator.stop() == 0
     lease = cluster.client.get(f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/forebay-operator").json()
     assert lease["spec"]["holderIdentity"] == "", "it is given back: the next one need not wait"
-    folder = operator.log_file.parent
-    operator.__init__(folder, folder / "kubeconfig", namespace=SYSTEM)  # type: ignore[misc]
+    operator.start()
     operator.wait_leading()
     operator.wait_quiet()
     assert operator.metrics()["forebay_reconciles_total done"] >= 1

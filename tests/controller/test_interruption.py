@@ -32,7 +32,7 @@ def test_what_happened_meanwhile_is_made_up_for(crash_cluster: Cluster, tmp_path
                 wait_for(lambda: cluster.status(namespace, "comes").get("activeRevision"))
             else:  # it took too long to be sure of its lease: it begins anew, as its pod does
                 assert operator.process.poll() == 1
-                operator.__init__(tmp_path, kubeconfig, namespace=namespace, watch=namespace)  # type: ignore[misc]
+                operator.start()
             wait_for(lambda: cluster.find(namespace, "ServiceAccount", "stays"))
             queue = "stays-predictor-queue"
             wait_for(lambda: "77" in cluster.find(namespace, "ConfigMap", queue)["data"].values())
