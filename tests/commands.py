@@ -68,6 +68,12 @@ def run(
     arguments: Sequence[str], *, environment: Mapping[str, str], timeout_s: float
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with nothing to read."""
+    if environment.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
+        # It is to import something else.
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("forebay")), *arguments], env=dict(environment), timeout=timeout_s,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         stdout, stderr = Path(folder, "stdout"), Path(folder, "stderr")
         command = Command(arguments, environment=environment, stdout=stdout, stderr=stderr)
