@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from forebay.build.command import build
+from forebay.build_command import build
 from forebay.cluster import commands as cluster
 from forebay.cluster import registry_commands as registry
 from forebay.errors import UserError

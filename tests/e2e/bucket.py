@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -60,13 +61,7 @@ class Bucket:
         }
 
     def put(self, key: str, content: bytes) -> None:
-        client = boto3.client(
-            "s3",
-            endpoint_url=f"http://{self.address}:{self.port}",
-            aws_access_key_id=ADMIN[0],
-            aws_secret_access_key=ADMIN[1],
-            region_name="us-east-1",
-        )
+        client = self._open()
         deadline_s = time.monotonic() + UP_S
         while True:
             try:
@@ -77,6 +72,18 @@ class Bucket:
                 time.sleep(0.2)
             else:
                 return
+
+    def drop(self, key: str) -> None:
+        self._open().delete_object(Bucket=BUCKET, Key=key)
+
+    def _open(self) -> Any:
+        return boto3.client(
+            "s3",
+            endpoint_url=f"http://{self.address}:{self.port}",
+            aws_access_key_id=ADMIN[0],
+            aws_secret_access_key=ADMIN[1],
+            region_name="us-east-1",
+        )
 
     def put_folder(self, prefix: str, folder: Path) -> None:
         for path in sorted(folder.rglob("*")):

@@ -16,7 +16,10 @@ from tests.e2e.cluster import HACK, RESTRICTED, Kubectl, eventually
 pytestmark = pytest.mark.timeout(900)
 
 # What is started in each image.
-PACKAGES = {"operator": ["forebay.controller", "forebay.gateway", "forebay.build"], "runtime": ["forebay.serving"]}
+PACKAGES = {
+    "operator": ["forebay.controller", "forebay.gateway", "forebay.build"],
+    "runtime": ["forebay.serving", "forebay.node"],
+}
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 from importlib.metadata import version

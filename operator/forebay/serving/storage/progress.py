@@ -22,7 +22,7 @@ OnProgress = Callable[[Progress], None]
 
 
 class Meter:
-    """Counts from several threads, and reports at most four times a second."""
+    """Counts from several threads, and reports what changed, at most four times a second, until it is finished."""
 
     def __init__(self, on_progress: OnProgress | None, *, bytes_total: int | None, files_total: int) -> None:
         self._on_progress = on_progress
@@ -31,6 +31,9 @@ class Meter:
         self._reported_s = float("-inf")
         self._reported: Progress | None = None
         self._lock = threading.Lock()
+        self._finished = threading.Event()
+        if on_progress is not None:
+            threading.Thread(target=self._follow, name="progress", daemon=True).start()
 
     def add(self, *, count: int = 0, files: int = 0) -> None:
         """Count bytes (negative: they must be fetched again) and finished files."""
@@ -46,9 +49,17 @@ class Meter:
 
     def finish(self) -> None:
         """Report the last state, however soon after the one before, unless it was reported."""
+        self._finished.set()
         with self._lock:
             if self._state() != self._reported:
                 self._report()
+
+    def _follow(self) -> None:
+        """A server that falls silent doesn't leave what came last unsaid."""
+        while not self._finished.wait(REPORT_EVERY_S):
+            with self._lock:
+                if not self._finished.is_set() and self._state() != self._reported:
+                    self._report()
 
     def _report(self) -> None:
         self._reported_s, self._reported = time.monotonic(), self._state()
