@@ -112,8 +112,8 @@ def test_one_model_in_four_forms(gateway: str, namespace: Kubectl, bucket: Bucke
     ):
         namespace.apply(manifest)
     wait_ready(namespace, *FORMS, timeout_s=BUILD_S)
-    shown = pictures[:100]
-    body = {"inputs": [{"name": "image", "shape": [100, 64], "datatype": "FP32", "data": shown.ravel().tolist()}]}
+    shown = pictures[:50]
+    body = {"inputs": [{"name": "image", "shape": [50, 64], "datatype": "FP32", "data": shown.ravel().tolist()}]}
     expected = [int(label) for label in classifier.predict(shown)]
     for form in FORMS:
         url = f"http://{gateway}/{namespace.namespace}/{form}/v2/models/{form}/infer"
