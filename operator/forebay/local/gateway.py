@@ -14,10 +14,10 @@ from forebay.local.process import Process, describe_exit
 from forebay.plan.envoy import Address
 from forebay.plan.envoy_gateway import Route, build_gateway
 
-_ACTIVE = "http.gateway.downstream_rq_active"
+_REQUESTS, _CONNECTIONS = "http.gateway.downstream_rq_active", "http.gateway.downstream_cx_active"
 _POLL_S = 0.05
-# Time for what was connected before the port closed to send its request.
-_LAST_WORDS_S = 0.2
+# Time for who was connected before the port closed to send a request.
+_LAST_WORDS_S = 1.0
 
 
 class Gateway:
@@ -39,13 +39,17 @@ class Gateway:
             try:
                 await client.post(f"{base}/drain_listeners?graceful")
                 await self._until_closed(deadline)
-                await asyncio.sleep(_LAST_WORDS_S)
-                while (active := await _count_active(client, base)) and time.monotonic() < deadline:
-                    on_wait(active)
+                last_words = min(time.monotonic() + _LAST_WORDS_S, deadline)
+                while True:
+                    active, connections = await _count_active(client, base)
+                    now = time.monotonic()
+                    if now >= deadline or (not active and (not connections or now >= last_words)):
+                        return active
+                    if active:
+                        on_wait(active)
                     await asyncio.sleep(_POLL_S)
             except httpx.HTTPError:  # the gateway is down, and with it every request
                 return 0
-        return active
 
     async def _until_closed(self, deadline: float) -> None:
         """Until nobody can connect any more: whoever could is still to be answered."""
@@ -58,7 +62,8 @@ class Gateway:
             await asyncio.sleep(_POLL_S)
 
 
-async def _count_active(client: httpx.AsyncClient, base: str) -> int:
-    answer = await client.get(f"{base}/stats", params={"filter": f"^{_ACTIVE}$"})
-    name, _, value = answer.text.strip().rpartition(": ")
-    return int(value) if name == _ACTIVE else 0
+async def _count_active(client: httpx.AsyncClient, base: str) -> tuple[int, int]:
+    """Requests that aren't answered yet, and connections."""
+    answer = await client.get(f"{base}/stats", params={"filter": f"^({_REQUESTS}|{_CONNECTIONS})$"})
+    found = dict(line.rsplit(": ", 1) for line in answer.text.splitlines() if ": " in line)
+    return int(found.get(_REQUESTS, 0)), int(found.get(_CONNECTIONS, 0))
