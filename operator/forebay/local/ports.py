@@ -1,6 +1,7 @@
 """Free ports on loopback, and who holds one that isn't."""
 
 import contextlib
+import random
 import socket
 from pathlib import Path
 
@@ -8,15 +9,27 @@ from forebay.local.errors import LocalError
 
 HOST = "127.0.0.1"
 _LISTEN = "0A"
+# NodePorts begin at 30000, and from 32768 on the kernel takes ports for outgoing connections, before who was told of one has opened it.
+_OURS = range(10240, 30000)
+_TRIES = 1000
+# Another in each process, however it was forked.
+_CHANCE = random.SystemRandom()
 
 
 def find_free_ports(count: int) -> list[int]:
     """`count` different ports that nothing listens on. Held open together, so that none comes twice."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
+        return [_hold_free_port(stack) for _ in range(count)]
+
+
+def _hold_free_port(stack: contextlib.ExitStack) -> int:
+    for _ in range(_TRIES):
+        held = stack.enter_context(socket.socket())
+        with contextlib.suppress(OSError):
+            held.bind((HOST, _CHANCE.choice(_OURS)))
+            return int(held.getsockname()[1])
+    held.bind((HOST, 0))
+    return int(held.getsockname()[1])
 
 
 def require_free_port(port: int) -> None:
