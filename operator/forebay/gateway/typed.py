@@ -76,4 +76,4 @@ def _pack(name: str, message: Listener | Cluster | ClusterLoadAssignment | Typed
 
 def _name(name: str, packed: Any) -> Resource:
     # The version is the content: an Envoy that says what it has is sent nothing that it has.
-    return Resource(name=name, version=hashlib.sha256(packed.value).hexdigest(), resource=packed)
+    return Resource(name=name, version=hashlib.blake2b(packed.value, digest_size=16).hexdigest(), resource=packed)
