@@ -9,8 +9,8 @@ from forebay.local.errors import LocalError
 
 HOST = "127.0.0.1"
 _LISTEN = "0A"
-# NodePorts begin at 30000, and from 32768 on the kernel takes ports for outgoing connections, before who was told of one
-# has opened it.
+# NodePorts begin at 30000, and from 32768 on the kernel gives ports to outgoing connections, before who was told of one
+# opens it.
 _OURS = range(10240, 30000)
 _TRIES = 1000
 # Another in each process, however it was forked.
