@@ -158,9 +158,9 @@ def test_a_killed_gateway_comes_back(session):
     with Load(session) as load:
         os.kill(session.pids("gateway.json")[0], signal.SIGKILL)
         load.wait_for(100)
-    # What was in flight through it is lost with it; whatever comes after is served.
+    # What was in flight is lost with it, and who the kernel connected meanwhile; whatever comes after is served.
     lost = sum(count for outcome, count in load.seen.items() if outcome not in ("200", "refused"))
-    assert lost <= CLIENTS, load.seen
+    assert lost <= 2 * CLIENTS, load.seen
     assert "the gateway is restarting: it exited with signal SIGKILL" in session.output.read_text()
 
 
