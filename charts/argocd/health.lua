@@ -1,5 +1,6 @@
 -- Argo CD's health of a ModelDeployment, from its status (charts/forebay/README.md says how to install it).
 -- Healthy: the gateway routes to instances of the wanted generation. Degraded: it can't get there by itself.
+-- Suspended: its rollout waits for a person.
 -- Everything between is Progressing, also while an older revision still serves.
 
 local function find(conditions, kind)
@@ -38,6 +39,9 @@ end
 local ready, stalled = find(status.conditions, "Ready"), find(status.conditions, "Stalled")
 if holds(stalled) then
   return say("Degraded", stalled, "it can't become ready by itself")
+end
+if ready ~= nil and ready.reason == "RolloutPaused" then
+  return say("Suspended", ready, "its rollout waits for a person")
 end
 if holds(ready) then
   return say("Healthy", ready, "ready")

@@ -10,6 +10,7 @@ import yaml
 from forebay.api.dump import Dumper
 from forebay.api.generate import render_files as render_crds
 from forebay.plan.envoy_gateway import build_bootstrap
+from generator.adapter import build_adapter
 from generator.dashboard import build_dashboard
 from generator.rules import build_rules
 from generator.schema import build_schema
@@ -24,6 +25,7 @@ NAME = "metadata:\n  name: "
 def render_chart() -> dict[Path, str]:
     values = read_values((CHART / "values.yaml").read_text())
     rules = yaml.dump(build_rules(), Dumper=Dumper, sort_keys=False, width=10_000)
+    adapter = yaml.dump(build_adapter(), Dumper=Dumper, sort_keys=False, width=10_000)
     readme = CHART / "README.md"
     return {
         CHART / "Chart.yaml": set_version((CHART / "Chart.yaml").read_text(), read_version()),
@@ -31,6 +33,7 @@ def render_chart() -> dict[Path, str]:
         CHART / "README.md": TABLE.sub(lambda _: build_table(values), readme.read_text()),
         CHART / "files/gateway-bootstrap.json": write_json(build_bootstrap()),
         CHART / "files/rules.yaml": HEADER.format(source="hack/generator/rules.py") + rules,
+        CHART / "files/adapter.yaml": HEADER.format(source="hack/generator/adapter.py") + adapter,
         CHART / "files/dashboard.json": write_json(build_dashboard()),
         **{CHART / "templates/crds" / path.name: to_template(text) for path, text in render_crds().items()},
     }

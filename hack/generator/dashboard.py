@@ -116,6 +116,34 @@ QUEUES = [
         width=12,
     ),
 ]
+COMPONENT = "namespace, deployment, component"
+LOAD = " + ".join(f"avg by ({COMPONENT}) ({chosen(f'forebay_queue_{part}')})" for part in ("in_flight", "queued"))
+SCALING = [
+    Panel(
+        "Instances wanted, and ready",
+        "What the autoscaler, a step of load or the spec asks for, by component, and how much of it is there.",
+        {
+            f"{NAME} {{{{component}}}} {what}": f"max by ({COMPONENT}) ({chosen(f'forebay_instances_{what}')})"
+            for what in ("wanted", "ready")
+        },
+    ),
+    Panel(
+        "Requests at each instance",
+        "Mean of those that are worked on and those that wait. target.queue is held against it, for a transformer less "
+        "what it has passed on to its predictor.",
+        {f"{NAME} {{{{component}}}}": LOAD},
+    ),
+    Panel(
+        "Scale decisions",
+        "Changes in the number of instances, by direction, and by who decided: panic (a step of load), autoscaler, "
+        "spec, or somebody else. The Events of a ModelDeployment say why.",
+        {
+            "{{decider}} {{direction}}": "sum by (decider, direction) "
+            "(increase(forebay_scalings_total[$__rate_interval]))"
+        },
+        stacked=True,
+    ),
+]
 OPERATOR = [
     Panel(
         "ModelDeployments",
@@ -150,7 +178,7 @@ OPERATOR = [
         width=6,
     ),
 ]
-ROWS = {"Requests": REQUESTS, "Queues": QUEUES, "Operator": OPERATOR}
+ROWS = {"Requests": REQUESTS, "Queues": QUEUES, "Scaling": SCALING, "Operator": OPERATOR}
 
 
 def build_dashboard() -> Json:

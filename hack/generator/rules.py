@@ -105,9 +105,12 @@ PERCENT = "{{ $value | humanizePercentage }}"
 
 
 def build_alerts() -> list[Json]:
+    # While a new revision has a share of the requests, or can be looked at, the other is whole: that may last.
+    shared, waits = (f"max by ({DEPLOYMENT}) (forebay_rollout_{each}) > 0" for each in ("weight_pct", "waiting"))
+    goes_well = f"({shared} or {waits})"
     return [
         alert(
-            ("ForebayNotReady", f"max by ({DEPLOYMENT}) (forebay_deployment_ready) == 0"),
+            ("ForebayNotReady", f"max by ({DEPLOYMENT}) (forebay_deployment_ready) == 0 unless {goes_well}"),
             lasting="@notReadyFor@",
             severity="critical",
             summary=f"{NAME} is not ready",
@@ -127,6 +130,13 @@ def build_alerts() -> list[Json]:
             severity="critical",
             summary=f"{NAME} fails {PERCENT} of its requests",
             description=f"`forebay logs {NAME}` shows the servers' own errors; {DESCRIBE} shows failing instances.",
+        ),
+        alert(
+            ("ForebayFallback", f"{rate('forebay_fallbacks_total')} > 0.1 * forebay:requests:rate5m > 0"),
+            lasting="5m",
+            severity="warning",
+            summary=f"a fallback is asked for more than a tenth of the requests of {NAME}",
+            description=f"Clients get its answers, or worse. What is amiss with the model itself: {DESCRIBE}",
         ),
         alert(
             ("ForebayLatency", "forebay:latency_seconds:p99_5m > @latencySeconds@"),

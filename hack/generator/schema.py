@@ -116,6 +116,7 @@ IMAGE = text(
 )
 MODE = choice("Auto", "Enabled", "Disabled")
 HOST = r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+WEBHOOK_HOST = r"^[-a-z0-9.*:]+$"
 PARENT = {"type": "object", "required": ["name"]}
 
 SERVICE = strict(
@@ -180,6 +181,20 @@ PROPERTIES: Json = {
         replicas=number(1, 100), workers=number(1, 256), resources=RESOURCES, **describe_pod("for-the-operator")
     ),
     "gateway": GATEWAY,
+    "autoscaling": strict(
+        provider=choice("forebay", "prometheus-adapter", "keda", "none"),
+        prometheusUrl=text(r"^(https?://[^/@?# ]+(/[^?# ]*)?)?$", "http://prometheus.monitoring.svc:9090"),
+        adapterNamespace=text(OPTIONAL_NAME, "monitoring"),
+    )
+    # KEDA asks it for every metric.
+    | {
+        "if": {"properties": {"provider": {"const": "keda"}}},
+        "then": {"properties": {"prometheusUrl": {"minLength": 1}}},
+    },
+    "notifications": strict(
+        enabled=BOOLEAN, hosts=texts(WEBHOOK_HOST, "hooks.slack.com", "*.example.com"), secrets=BOOLEAN
+    ),
+    "metrics": strict(replicas=number(1, 100), resources=RESOURCES, **describe_pod("for-the-metrics")),
     "nodeCache": NODE_CACHE,
     "ingress": strict(
         enabled=BOOLEAN,

@@ -12,7 +12,12 @@ import typer
 from forebay.build_command import build
 from forebay.cluster import commands as cluster
 from forebay.cluster import registry_commands as registry
+from forebay.cluster import rollout_commands as rollouts
+from forebay.cluster.drill_command import drill
+from forebay.cluster.shadow_command import shadow
+from forebay.compare_command import compare
 from forebay.errors import UserError
+from forebay.simulate_command import simulate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -187,9 +192,18 @@ def render(file: File) -> None:
 
 for command in (cluster.install, cluster.uninstall, cluster.status, cluster.logs):
     app.command()(command)
-for registry_command in (registry.push, registry.models, registry.alias, registry.compare):
+for rollout_command in (
+    rollouts.rollout, rollouts.promote, rollouts.abort, rollouts.retry, rollouts.pause, rollouts.resume
+):  # fmt: skip
+    app.command()(rollout_command)
+for history_command in (rollouts.history, rollouts.diff, rollouts.rollback):
+    app.command()(history_command)
+for registry_command in (registry.push, registry.models, registry.alias, compare):
     app.command()(registry_command)
+app.command()(drill)
+app.command()(shadow)
 app.command()(build)
+app.command()(simulate)
 
 
 def _load(files: Sequence[Path]) -> list["Loaded"]:

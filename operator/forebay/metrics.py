@@ -13,32 +13,48 @@
 Labels: namespace, deployment, component (predictor or transformer), instance.
 """
 
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
-from prometheus_client.parser import text_string_to_metric_families
 
-from forebay.plan.names import MODEL_GRPC_CLUSTER, MODEL_HTTP_CLUSTER, QUEUE_CLUSTER
+from forebay.plan.names import MODEL_GRPC_CLUSTER, MODEL_HTTP_CLUSTER, PREDICTOR_CLUSTER, QUEUE_CLUSTER
 
 LABELS = ("namespace", "deployment", "component", "instance")
 # What to ask the sidecar's admin for: /stats/prometheus?filter=...
 STATS_FILTER = r"^cluster\.(queue|model_http|model_grpc)\.upstream_rq"
-_PREFIX = "envoy_cluster_upstream_rq_"
+# What autoscaling by requests needs: an eighth of that text, and what a transformer waits for at its predictor.
+LOAD_FILTER = r"^cluster\.(queue|predictor)\.upstream_rq_(active|pending_active|total)$"
+# The buckets of histograms have one label more. prometheus_client's parser takes fifty times as long.
+_SAMPLE = re.compile(r'^envoy_cluster_upstream_rq_(\w+)\{envoy_cluster_name="(\w+)"\} (\S+)$', re.MULTILINE)
+_MOST = 2.0**53
 _MODEL_CLUSTERS = (MODEL_HTTP_CLUSTER, MODEL_GRPC_CLUSTER)
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueStats:
-    """What one sidecar counted since it started. `*_sum_s` are seconds over `*_count` answered requests."""
+    """What one sidecar counted since it started. `*_sum_s` are seconds over `*_count` answered requests.
+
+    `begun_count` are the requests that were given a slot, `passed_on` those in flight that a transformer has passed on
+    to its predictor and waits for.
+    """
 
     in_flight: int = 0
     queued: int = 0
+    passed_on: int = 0
+    begun_count: int = 0
     total_count: int = 0
     service_sum_s: float = 0.0
     service_count: int = 0
     wait_sum_s: float = 0.0
     rejected: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def load(self) -> int:
+        """Requests that it works on itself, and that wait for it: not what it has passed on."""
+        return max(0, self.in_flight - self.passed_on) + self.queued
 
     def after(self, earlier: "QueueStats") -> "QueueStats":
         """These stats, read later: a request that is between the two stages must not make the wait go back."""
@@ -58,13 +74,16 @@ class InstanceSample:
 
 
 def parse_queue_stats(text: str) -> QueueStats:
-    """Read the Prometheus text of a sidecar's admin. Its times are whole milliseconds cut off: half of one is added."""
+    """Read the Prometheus text of a sidecar's admin. Its times are whole milliseconds cut off: half of one is added.
+
+    Raises ValueError where it holds what can't be a count.
+    """
     found: dict[tuple[str, str], float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            cluster = sample.labels.get("envoy_cluster_name", "")
-            if sample.name.startswith(_PREFIX) and "le" not in sample.labels:
-                found[cluster, sample.name.removeprefix(_PREFIX).removesuffix("_total")] = sample.value
+    for name, cluster, text_value in _SAMPLE.findall(text):
+        value = float(text_value)
+        if not (math.isfinite(value) and 0 <= value <= _MOST):
+            raise ValueError(f"{name} is {text_value}")
+        found[cluster, name.removesuffix("_total")] = value
 
     def count(name: str, *clusters: str) -> float:
         return sum(found.get((cluster, name), 0.0) for cluster in clusters)
@@ -77,6 +96,8 @@ def parse_queue_stats(text: str) -> QueueStats:
     return QueueStats(
         in_flight=int(count("active", QUEUE_CLUSTER)),
         queued=int(count("pending_active", QUEUE_CLUSTER)),
+        passed_on=int(count("active", PREDICTOR_CLUSTER) + count("pending_active", PREDICTOR_CLUSTER)),
+        begun_count=int(count("total", QUEUE_CLUSTER)),
         total_count=int(count("time_count", QUEUE_CLUSTER)),
         service_sum_s=service_s,
         service_count=int(count("time_count", *_MODEL_CLUSTERS)),

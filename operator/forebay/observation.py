@@ -22,6 +22,12 @@ class Reason(StrEnum):
     INSTALLING = "Installing"
     LOADING = "Loading"
     ROLLING_OUT = "RollingOut"
+    ROLLOUT_PAUSED = "RolloutPaused"
+    ROLLOUT_ABORTED = "RolloutAborted"
+    ANALYSIS_FAILED = "AnalysisFailed"
+    ROLLOUT_FAILED = "RolloutFailed"
+    ROLLBACK_FAILED = "RollbackFailed"
+    ROLLED_BACK = "RolledBack"
     ROUTING = "Routing"
     GATEWAY_NOT_READY = "GatewayNotReady"
     ACCESS_NOT_READY = "AccessNotReady"
@@ -51,7 +57,23 @@ class Reason(StrEnum):
     BUILD_FAILED = "BuildFailed"
     EVICTED = "Evicted"
     NOT_READY = "NotReady"
+    SUSPENDED = "Suspended"
+    ASLEEP = "Asleep"
+    AWAKE = "Awake"
+    WAKING = "Waking"
     NODE_CACHE_DISABLED = "NodeCacheDisabled"
+    FOLLOWING = "Following"
+    AT_MAXIMUM = "AtMaximum"
+    NO_METRICS = "NoMetrics"
+    NOT_FOLLOWED = "NotFollowed"
+    NO_KEDA = "NoKeda"
+    CONTENDED = "Contended"
+    UNABLE_TO_SCALE = "UnableToScale"
+    NO_INSTANCE = "NoInstance"
+    GAVE_WAY = "GaveWay"
+    FALLBACK_MISSING = "FallbackMissing"
+    SHADOW_MISSING = "ShadowMissing"
+    DRILL = "Drill"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +89,22 @@ class Trouble:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RolledBack:
+    """The revision that the spec asks for, and the one whose content is served instead."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observation:
     """What was found. Deployments and pods are Kubernetes' own objects, without managedFields.
 
     `version` is the one that the spec names, if it does: MLflow's by its `uri`, where `doubt` says why this is the last
     that was known.
+    `scalers` are HorizontalPodAutoscalers and ScaledObjects; `lacks_keda`: the latter are wanted, and not known there.
+    `numbers` are those of the revisions that are kept, by name; `previous_revision` is what is rolled back to.
+    `rivals` are autoscalers that somebody else made, by the Deployments that they scale.
     `troubles` are what the spec and its application came to. `downloaded_pct` is by the name of a pod that downloads,
     `logs` the end of a model server's log by the name of its pod (status.needs_log tells whose are worth reading).
     """
@@ -84,10 +117,17 @@ class Observation:
     version: Version | None = None
     uri: str = ""
     doubt: str = ""
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    previous_revision: str = ""
+    rolled_back: RolledBack | None = None
     deployments: Mapping[str, Json] = field(default_factory=dict)
+    scalers: Sequence[Json] = ()
+    lacks_keda: bool = False
+    rivals: Mapping[str, str] = field(default_factory=dict)
     pods: Sequence[Json] = ()
     troubles: Sequence[Trouble] = ()
     downloaded_pct: Mapping[str, int] = field(default_factory=dict)
     logs: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
     external_url: str = ""
+    preview_url: str = ""

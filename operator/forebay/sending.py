@@ -89,7 +89,7 @@ def _describe(answer: httpx.Response, advice: Mapping[int, str]) -> str:
 
 
 def _send_arrays(to: Receiver, name: str, content: bytes, console: Console) -> bool:
-    loaded = _load_arrays(name, content)
+    loaded = load_arrays(name, content)
     client = tritonclient.http.InferenceServerClient(to.url.removeprefix("http://"), network_timeout=_TIMEOUT_S)
     headers = dict(to.headers)
     try:
@@ -117,7 +117,8 @@ def _decode(value: bytes) -> str:
     return value.decode(errors="backslashreplace")
 
 
-def _load_arrays(name: str, content: bytes) -> Any:
+def load_arrays(name: str, content: bytes) -> Any:
+    """The array of an .npy file, or the dict of an .npz file. UserError where it can't be read."""
     try:
         loaded: Any = np.load(io.BytesIO(content), allow_pickle=False)
         return loaded if isinstance(loaded, np.ndarray) else dict(loaded)

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from forebay.environment import CommonSettings, Range, read
 from forebay.plan.images import Images
-from forebay.plan.site import Site
+from forebay.plan.site import MetricsProvider, Site
+
+_NOBODY = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,22 @@ class Settings(CommonSettings):
     mlflow_uri: str = ""
     # Time between two questions to it, in which an alias that moves is noticed.
     mlflow_interval_s: Annotated[int, Range(1, 86400)] = 30
+    # Who tells autoscalers how busy instances are.
+    metrics_provider: Literal["forebay", "prometheus-adapter", "keda", "none"] = "forebay"
+    # Where KEDA and the metrics API find Prometheus; empty is none.
+    prometheus_url: str = ""
+    # Whether webhooks are told how rollouts go, on which hosts they and those that judge rollouts may be (patterns,
+    # separated by commas, or `none`), and whether Secrets may be read for their addresses.
+    notifications: Literal["true", "false"] = "true"
+    notification_hosts: str = "*"
+    notification_secrets: Literal["true", "false"] = "false"
+
+    @property
+    def notified_hosts(self) -> tuple[str, ...]:
+        """The hosts that webhooks may be on, and whoever else is asked at an address in a ModelDeployment."""
+        if self.notification_hosts == _NOBODY:
+            return ()
+        return tuple(host.strip() for host in self.notification_hosts.split(",") if host.strip())
 
     @property
     def site(self) -> Site:
@@ -57,6 +75,8 @@ class Settings(CommonSettings):
             scrape_namespace=self.scrape_namespace,
             node_cache=self.node_cache == "true",
             mlflow_uri=self.mlflow_uri,
+            metrics_provider=MetricsProvider(self.metrics_provider),
+            prometheus_url=self.prometheus_url,
         )
 
 

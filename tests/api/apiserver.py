@@ -56,7 +56,7 @@ def require_programs() -> tuple[Path, Path]:
 class ControlPlane:
     """An apiserver that runs until it is stopped. `kubeconfig` is an administrator's."""
 
-    def __init__(self, folder: Path, *, controller_manager: bool = False) -> None:
+    def __init__(self, folder: Path, *, controller_manager: bool = False, autoscaler_sync: str = "2s") -> None:
         self.folder = folder
         self.kubernetes, self.kubectl_program = require_programs()
         etcd, etcd_peer, apiserver, controllers = find_free_ports(4)
@@ -67,6 +67,7 @@ class ControlPlane:
         self._etcd_url = f"http://{HOST}:{etcd}"
         self._tokens = {user: os.urandom(16).hex() for user in _USERS} | {"admin": self.token}
         self._with_controllers = controller_manager
+        self._autoscaler_sync = autoscaler_sync
         self._commands = {
             "etcd": self._build_etcd(f"http://{HOST}:{etcd_peer}"),
             "kube-apiserver": self._build_apiserver(apiserver),
@@ -165,6 +166,8 @@ class ControlPlane:
     def client(self, **options: Any) -> httpx.Client:
         """An HTTP client of the apiserver, as the administrator."""
         context = ssl.create_default_context(cafile=str(self.ca))
+        # Python 3.13 wants key identifiers, which those of the test cluster lack.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         headers = {"authorization": f"Bearer {self.token}"}
         return httpx.Client(base_url=self.url, verify=context, headers=headers, trust_env=False, **options)
 
@@ -218,6 +221,17 @@ class ControlPlane:
         if not self._with_controllers:
             # Nobody makes the ServiceAccount `default`, without which no pod would be let in.
             flags["disable-admission-plugins"] = "ServiceAccount"
+        # Extensions of the API are called at the addresses of their Services' endpoints, as there is no kube-proxy.
+        flags |= {
+            "enable-aggregator-routing": "true",
+            "requestheader-client-ca-file": self.ca,
+            "requestheader-allowed-names": "front-proxy-client",
+            "requestheader-username-headers": "X-Remote-User",
+            "requestheader-group-headers": "X-Remote-Group",
+            "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+            "proxy-client-cert-file": certificates / "front-proxy-client.crt",
+            "proxy-client-key-file": certificates / "front-proxy-client.key",
+        }
         return _as_arguments(flags)
 
     def _build_controller_manager(self, port: int) -> list[str]:
@@ -232,7 +246,7 @@ class ControlPlane:
             "root-ca-file": self.ca,
             "service-account-private-key-file": self.ca.parent / "service-account.key",
             "use-service-account-credentials": "true",
-            "horizontal-pod-autoscaler-sync-period": "2s",
+            "horizontal-pod-autoscaler-sync-period": self._autoscaler_sync,
             # Garbage of a thousand objects is to be collected while the test waits.
             "kube-api-qps": 300,
             "kube-api-burst": 600,

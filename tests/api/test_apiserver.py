@@ -135,7 +135,7 @@ def test_columns(control_plane, create):
     wanted = {"NAME": name, "READY": "True", "REASON": "Ready", "INSTANCES": "2/2", "URL": "http://digits.default"}
     assert row == wanted
     head = control_plane.kubectl("get", "md", name, "-o", "wide").stdout.splitlines()[0]
-    assert head.split()[5:] == ["REVISION", "MODEL", "VERSION", "MESSAGE", "AGE"]
+    assert head.split()[5:] == ["REVISION", "NUMBER", "MODEL", "VERSION", "MESSAGE", "AGE"]
     assert name in control_plane.kubectl("get", "all", "-o", "name").stdout
 
 

@@ -5,6 +5,9 @@ large object, and many of 64 KiB, from a real server on this machine; those who 
 each round in another order. CPU is user and system time of the process with its children, memory the most that
 they had at once (shared pages counted once). In the end each is killed when half of the large object was sent, and
 started again: what the server sends then is the price of a kill.
+
+Forebay compares every object with the checksum that it was uploaded with (here CRC32, of the large one by parts). s5cmd
+compares none, KServe's boto3 only that of small objects, which it doesn't fetch in ranges.
 """
 
 import argparse

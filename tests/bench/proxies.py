@@ -50,7 +50,7 @@ def running_ways(folder: Path) -> Iterator[dict[str, Way]]:
     (serving,) = (resolve(manifest) for manifest in load_text(_MANIFEST, file="bench.yaml", folder=folder))
     upstream, upstream_admin, gateway, gateway_admin = (Address(HOST, port) for port in find_free_ports(4))
     server, timeout_s = serving.predictor.server, serving.predictor.limits.timeout_s
-    one, two = (_find_addresses(serving, folder / name, upstream) for name in ("one", "two"))
+    one, two = (find_addresses(serving, folder / name, upstream) for name in ("one", "two"))
     configs = {
         "upstream": build_upstream(upstream, upstream_admin),
         "one": build_one_stage(build_queue(server, one, timeout_s=timeout_s), one),
@@ -58,7 +58,7 @@ def running_ways(folder: Path) -> Iterator[dict[str, Way]]:
         "gateway": build_gateway([build_route(serving, two.front)], listen=gateway, admin=gateway_admin),
     }
     with contextlib.ExitStack() as stack:
-        pids = {name: stack.enter_context(_running_envoy(name, config, folder)) for name, config in configs.items()}
+        pids = {name: stack.enter_context(running_envoy(name, config, folder)) for name, config in configs.items()}
         ways = {
             DIRECT: Way(address=upstream),
             ONE_STAGE: Way(address=one.front, pids=(pids["one"],)),
@@ -66,7 +66,7 @@ def running_ways(folder: Path) -> Iterator[dict[str, Way]]:
             BOTH: Way(address=gateway, path=f"/default/echo{_PATH}", pids=(pids["gateway"], pids["two"])),
         }
         for way in ways.values():
-            _wait_until_answered(way)
+            wait_until_answered(way)
         yield ways
 
 
@@ -95,7 +95,7 @@ def build_one_stage(queue: Json, addresses: QueueAddresses) -> Json:
     return {**queue, "static_resources": {"clusters": clusters, "listeners": listeners}}
 
 
-def _find_addresses(serving: Serving, folder: Path, upstream: Address) -> QueueAddresses:
+def find_addresses(serving: Serving, folder: Path, upstream: Address) -> QueueAddresses:
     limits = serving.predictor.limits
     RuntimeFiles(folder).write(build_runtime(slots=limits.slots, depth=limits.depth))
     front, metrics, admin, unused = (Address(HOST, port) for port in find_free_ports(4))
@@ -113,7 +113,7 @@ def _find_addresses(serving: Serving, folder: Path, upstream: Address) -> QueueA
 
 
 @contextlib.contextmanager
-def _running_envoy(name: str, config: Json, folder: Path) -> Iterator[int]:
+def running_envoy(name: str, config: Json, folder: Path) -> Iterator[int]:
     """An Envoy's process id, while it runs."""
     command = build_envoy_command(name, config, folder=folder)
     command.log.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def _running_envoy(name: str, config: Json, folder: Path) -> Iterator[int]:
         process.wait()
 
 
-def _wait_until_answered(way: Way) -> None:
+def wait_until_answered(way: Way) -> None:
     url = f"http://{way.address.host}:{way.address.port}{way.path}"
     deadline_s = time.monotonic() + _START_S
     while time.monotonic() < deadline_s:

@@ -1,4 +1,4 @@
-"""promtool of Debian's package `prometheus`, taken out of it: to install that would start a server."""
+"""promtool and prometheus of Debian's package `prometheus`, taken out of it: to install that would start a server."""
 
 import os
 import shutil
@@ -12,7 +12,12 @@ DOWNLOAD_S = 300
 
 def find_promtool() -> str | None:
     """The one on PATH, or in the cache, or now downloaded; None where that can't be."""
-    if known := shutil.which("promtool") or shutil.which("promtool", path=CACHE):
+    return find_program("promtool")
+
+
+def find_program(name: str) -> str | None:
+    """The same of any program of the package."""
+    if known := shutil.which(name) or shutil.which(name, path=CACHE):
         return known
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         return None
@@ -25,9 +30,9 @@ def find_promtool() -> str | None:
             return None
         CACHE.mkdir(parents=True, exist_ok=True)
         # By a rename, as another run may do the same.
-        shutil.copy(Path(folder) / "content/usr/bin/promtool", CACHE / f"promtool.{os.getpid()}")
-        (CACHE / f"promtool.{os.getpid()}").replace(CACHE / "promtool")
-    return str(CACHE / "promtool")
+        shutil.copy(Path(folder) / "content/usr/bin" / name, CACHE / f"{name}.{os.getpid()}")
+        (CACHE / f"{name}.{os.getpid()}").replace(CACHE / name)
+    return str(CACHE / name)
 
 
 def _update(folder: str) -> bool:

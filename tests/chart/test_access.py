@@ -7,6 +7,7 @@ from tests.chart.charts import NAMESPACE, Json, of_kind, render
 READ = {"get", "list", "watch"}
 CHILDREN = {
     "configmaps",
+    "controllerrevisions",
     "deployments",
     "horizontalpodautoscalers",
     "jobs",
@@ -24,11 +25,19 @@ OPERATOR = {
     "imagebuilds/status": {"patch", "update"},
     **{child: READ | {"create", "patch", "delete"} for child in CHILDREN},
     "daemonsets": {"get", "create", "patch", "delete"},
+    "deployments/scale": {"patch"},
     "pods": READ,
     "pods/log": {"get"},
     "events": {"create", "patch"},
 }
-GATEWAY = {"modeldeployments": READ, "endpointslices": READ, "secrets": {"get"}}
+GATEWAY = {
+    "modeldeployments": READ,
+    "endpointslices": READ,
+    "secrets": {"get"},
+    "deployments/scale": {"get", "patch"},
+}
+METRICS = {"pods": READ}
+REGISTERING = {"apiservices": {"get", "patch"}}
 OWN = {"leases": {"create", "get", "update"}, "pods": READ}
 
 
@@ -53,8 +62,24 @@ def test_a_cluster_has_one_role_each():
     assert roles == {
         ("", "forebay-operator"): OPERATOR,
         ("", "forebay-gateway"): GATEWAY,
+        ("", "forebay-metrics"): METRICS,
+        ("", "forebay-metrics-api"): REGISTERING,
         (NAMESPACE, "forebay-operator-own"): OWN,
+        (NAMESPACE, "forebay-metrics-own"): {"secrets": {"get", "patch"}},
     }
+
+
+def test_secrets_are_read_for_webhooks_alone_and_only_where_that_is_wanted():
+    secrets = {"secrets": {"get"}}
+    wanted = read_roles(render({"notifications": {"secrets": True}}))
+    assert wanted["", "forebay-operator"] == OPERATOR | secrets
+    for off in ({"enabled": False}, {"hosts": []}):
+        assert read_roles(render({"notifications": {"secrets": True, **off}}))["", "forebay-operator"] == OPERATOR
+
+
+def test_who_serves_no_metrics_may_read_none():
+    roles = read_roles(render({"autoscaling": {"provider": "none"}, "watchNamespaces": ["vision"]}))
+    assert not [name for _, name in roles if "metrics" in name]
 
 
 def test_namespaces_have_roles_of_their_own():
@@ -64,11 +89,16 @@ def test_namespaces_have_roles_of_their_own():
         ("speech", "forebay-gateway"): GATEWAY,
         ("vision", "forebay-operator"): OPERATOR,
         ("vision", "forebay-gateway"): GATEWAY,
+        ("speech", "forebay-metrics"): METRICS,
+        ("vision", "forebay-metrics"): METRICS,
+        # The API is the cluster's.
+        ("", "forebay-metrics-api"): REGISTERING,
+        (NAMESPACE, "forebay-metrics-own"): {"secrets": {"get", "patch"}},
         (NAMESPACE, "forebay-operator-own"): OWN,
         (NAMESPACE, "forebay-gateway-own"): {"endpointslices": READ},
     }
     kinds = {each["kind"] for each in manifests if "namespace" not in each["metadata"]}
-    assert kinds == {"CustomResourceDefinition"}
+    assert kinds == {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "APIService"}
 
 
 def test_the_lease_is_its_own():

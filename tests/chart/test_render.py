@@ -12,6 +12,7 @@ import pytest
 from forebay.cluster.kinds import OLDEST_MINOR
 from forebay.environment import PREFIX, read
 from forebay.gateway.settings import PilotSettings
+from forebay.metrics_api.settings import MetricsApiSettings
 from forebay.plan import envoy_gateway
 from forebay.plan.images import Images
 from forebay.settings import Settings
@@ -41,6 +42,8 @@ def render_set(place: int) -> list[Json]:
     values = dict(SETS[place])
     if values["httpRoute.enabled"] and not values["httpRoute.parentRefs"]:
         values["httpRoute.parentRefs"] = [{"name": "public"}]  # else the schema refuses it
+    if values["autoscaling.provider"] == "keda" and not values["autoscaling.prometheusUrl"]:
+        values["autoscaling.prometheusUrl"] = "http://prometheus"  # and here
     return render(nest(values), apis=PROMETHEUS if place % 2 else ())
 
 
@@ -132,6 +135,9 @@ def check_references(manifest: Json, manifests: list[Json]) -> None:
         assert f"'name': '{service['metadata']['name']}'" in text
         assert f"'port': {service['spec']['ports'][0]['port']}" in text or "'port': {'name': 'http'}" in text
     elif kind.endswith("RoleBinding"):
+        if manifest["roleRef"]["name"] == "extension-apiserver-authentication-reader":
+            assert manifest["metadata"]["namespace"] == "kube-system", "where Kubernetes has this role"
+            return
         role = find_named(manifests, kind.removesuffix("Binding"), manifest["roleRef"]["name"], manifest)
         assert role["rules"]
         check_subject(manifest["subjects"], manifests)
@@ -172,14 +178,26 @@ def test_the_operator_takes_its_environment(place: int):
             check_environment(container["env"], whole=container["name"] == "operator")
 
 
+@pytest.mark.parametrize(
+    ("hosts", "allowed"), [(["*"], ("*",)), (["a.test", "*.b.test"], ("a.test", "*.b.test")), ([], ())]
+)
+def test_the_hosts_that_are_asked_and_told(hosts: list[str], allowed: tuple[str, ...]):
+    (operator,) = containers(find(render({"notifications": {"hosts": hosts}}), "Deployment", "forebay-operator"))
+    given = {each["name"]: each["value"] for each in operator["env"] if "value" in each}
+    settings = read(Settings, {"FOREBAY_NOTIFICATION_HOSTS": given["FOREBAY_NOTIFICATION_HOSTS"]})
+    assert settings.notified_hosts == allowed
+    assert (given["FOREBAY_NOTIFICATIONS"] == "true") == bool(hosts)
+
+
 def check_environment(env: list[Json], *, whole: bool) -> None:
     given = {each["name"]: each.get("value", "x") for each in env if each["name"].startswith(PREFIX)}
-    known = {PREFIX + field.name.upper() for field in fields(Settings)}
-    assert set(given) <= known
-    read(Settings, given)
-    read(PilotSettings, given)
+    operators = {PREFIX + field.name.upper() for field in fields(Settings)}
+    # What all are given some of them have no use for.
+    assert set(given) <= operators | {PREFIX + field.name.upper() for field in fields(MetricsApiSettings)}
+    for settings in (Settings, PilotSettings, MetricsApiSettings):
+        read(settings, given)
     # The port is the chart's: 9090.
-    assert not whole or known - set(given) == {f"{PREFIX}PORT"}
+    assert not whole or operators - set(given) == {f"{PREFIX}PORT"}
 
 
 def test_images_are_those_of_this_version():
@@ -224,7 +242,8 @@ def test_a_changed_bootstrap_is_a_new_pod(tmp_path):
 @pytest.mark.parametrize(("release", "prefix"), [("forebay", "forebay-"), ("models", "models-forebay-")])
 def test_names_begin_with_the_release(release: str, prefix: str):
     for manifest in render({"crds": {"enabled": False}}, release=release):
-        assert manifest["metadata"]["name"].startswith(prefix)
+        # An APIService is called after its API.
+        assert manifest["metadata"]["name"].startswith(prefix) or manifest["kind"] == "APIService"
 
 
 def test_a_long_release_fits():

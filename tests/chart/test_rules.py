@@ -90,6 +90,33 @@ def test_not_ready(promtool: Promtool, tmp_path: Path):
     check(promtool, tmp_path, series=series, alert_rule_test=expected)
 
 
+def test_a_rollout_takes_its_time(promtool: Promtool, tmp_path: Path):
+    series = {
+        write_series("forebay_deployment_ready", DIGITS): "1x4 0x40",
+        # Its steps, and then it is down.
+        write_series("forebay_rollout_weight_pct", DIGITS): "0x5 10x20 0x20",
+    }
+    expected = [
+        expect("ForebayNotReady", 24, value=None),
+        expect("ForebayNotReady", 40, value="", severity="critical"),
+    ]
+    check(promtool, tmp_path, series=series, alert_rule_test=expected)
+
+
+def test_who_looks_at_a_revision_takes_their_time(promtool: Promtool, tmp_path: Path):
+    series = {
+        write_series("forebay_deployment_ready", DIGITS): "1x4 0x40",
+        write_series("forebay_rollout_weight_pct", DIGITS): "0x45",
+        # And then it is down.
+        write_series("forebay_rollout_waiting", DIGITS): "0x5 1x20 0x20",
+    }
+    expected = [
+        expect("ForebayNotReady", 24, value=None),
+        expect("ForebayNotReady", 40, value="", severity="critical"),
+    ]
+    check(promtool, tmp_path, series=series, alert_rule_test=expected)
+
+
 def test_rejecting(promtool: Promtool, tmp_path: Path):
     refused = write_series("forebay_requests_rejected_total", {**DIGITS, "reason": "queue-full"})
     series = {**count(c200="0+45x40", c429="0x10 0+15x30"), refused: "0x10 0+15x30"}
@@ -119,6 +146,16 @@ def test_error_rate(promtool: Promtool, tmp_path: Path):
     check(promtool, tmp_path, series=series, alert_rule_test=expected)
 
 
+def test_fallback(promtool: Promtool, tmp_path: Path):
+    asked = write_series("forebay_fallbacks_total", {**DIGITS, "fallback": "simple", "code": "200"})
+    rarely = write_series("forebay_fallbacks_total", {**DIGITS, "deployment": "other", "fallback": "simple"})
+    series = {**count(c200="0+45x40", c503="0x10 0+15x30"), asked: "0x10 0+15x30", rarely: "0+5x40"}
+    requests = {**DIGITS, "deployment": "other", "revision": "5a1f0c3e", "code": "200"}
+    series |= {write_series("forebay_requests_total", requests): "0+95x40"}
+    expected = [expect("ForebayFallback", 9, value=None), expect("ForebayFallback", 30, value="", severity="warning")]
+    check(promtool, tmp_path, series=series, alert_rule_test=expected)
+
+
 def test_latency(promtool: Promtool, tmp_path: Path):
     name, labels = "forebay_request_duration_seconds_bucket", {**DIGITS, "revision": "5a1f0c3e"}
     counts = {"1": "0+90x10 900+10x40", "8": "0+100x10 1000+100x40", "+Inf": "0+100x10 1000+100x40"}
@@ -134,7 +171,7 @@ def test_latency(promtool: Promtool, tmp_path: Path):
 def test_nobody_asks(promtool: Promtool, tmp_path: Path):
     refused = write_series("forebay_requests_rejected_total", {**DIGITS, "reason": "queue-full"})
     series = {**count(c200="5x40", c500="5x40"), refused: "5x40"}
-    alerts = ("ForebayNotReady", "ForebayRejecting", "ForebayErrorRate", "ForebayLatency")
+    alerts = ("ForebayNotReady", "ForebayRejecting", "ForebayErrorRate", "ForebayFallback", "ForebayLatency")
     check(promtool, tmp_path, series=series, alert_rule_test=[expect(each, 30, value=None) for each in alerts])
 
 

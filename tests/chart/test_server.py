@@ -1,6 +1,8 @@
 """The chart at a real apiserver: installed, upgraded from the chart before, uninstalled; and who may do what then."""
 
 import json
+import re
+import shlex
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -82,6 +84,69 @@ def test_upgraded_from_the_chart_before_and_uninstalled(plane: ControlPlane, tmp
     # What was kept is taken over.
     helm(plane, "install", "forebay", CHART)
     helm(plane, "uninstall", "forebay")
+
+
+def test_the_readmes_installations(plane: ControlPlane):
+    """Each as it stands there, but for its namespace, up to where it would be written."""
+    text = (CHART / "README.md").read_text().replace("\\\n", "")
+    commands = [shlex.split(each) for each in re.findall(r"^helm install .*$", text, re.MULTILINE)]
+    assert len(commands) >= 4
+    for command in commands:
+        options = [each for each in command[4:] if each != "--create-namespace"]
+        # The CRDs that are there are kept for one of this namespace.
+        options[options.index("--namespace") + 1] = NAMESPACE
+        done = subprocess.run(
+            [HELM, "--kubeconfig", plane.kubeconfig, "install", "forebay", CHART, *options, "--dry-run=server"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, (command, done.stderr)
+
+
+def test_the_readmes_columns(plane: ControlPlane):
+    helm(plane, "install", "forebay", CHART)
+    try:
+        plane.kubectl("apply", "-f", "-", given=json.dumps(MODEL))
+        condition = {"type": "Autoscaling", "status": "True", "reason": "Following", "message": "2 to 4 instances"}
+        status = {"conditions": [{**condition, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+        patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+        plane.kubectl("patch", "md", "digits", "-n", "vision", *patch)
+        (command,) = re.findall(r"^kubectl (get md .*)$", (CHART / "README.md").read_text(), re.MULTILINE)
+        assert "2 to 4 instances" in plane.kubectl(*shlex.split(command), "-n", "vision").stdout
+    finally:
+        helm(plane, "uninstall", "forebay")
+
+
+def test_who_has_the_metrics_api_is_left_it(plane: ControlPlane):
+    """Another's, as prometheus-adapter's, is not taken over: that would end what others scale by."""
+    theirs = {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": "v1beta2.custom.metrics.k8s.io"},
+        "spec": {
+            "group": "custom.metrics.k8s.io",
+            "version": "v1beta2",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "insecureSkipTLSVerify": True,
+            "service": {"name": "prometheus-adapter", "namespace": "monitoring"},
+        },
+    }
+    plane.kubectl("apply", "-f", "-", given=json.dumps(theirs))
+    try:
+        command = [HELM, "--kubeconfig", plane.kubeconfig, "--namespace", NAMESPACE, "install", "forebay", CHART]
+        refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert "the cluster's custom-metrics API is monitoring/prometheus-adapter's already" in refused.stderr
+        helm(plane, "install", "forebay", CHART, "--set", "autoscaling.provider=prometheus-adapter")
+        rules = plane.get("configmap", "forebay-adapter", "-n", NAMESPACE)["data"]["config.yaml"]
+        assert "forebay_queue" in rules
+        helm(plane, "uninstall", "forebay")
+        left = plane.get("apiservice", "v1beta2.custom.metrics.k8s.io")
+        assert left["spec"]["service"]["name"] == "prometheus-adapter"
+    finally:
+        plane.kubectl("delete", "apiservice", "v1beta2.custom.metrics.k8s.io")
 
 
 def test_who_may_do_what(plane: ControlPlane):

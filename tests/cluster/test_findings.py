@@ -80,7 +80,7 @@ def test_an_empty_cluster_lacks_everything(plane: ControlPlane, forebay: Command
 
 def test_a_crd_of_another_version(plane: ControlPlane, forebay: Command) -> None:
     plane.install_crds()
-    path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/queue"
+    path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend"
     patch = f'[{{"op": "remove", "path": "{path}"}}]'
     plane.kubectl("patch", "crd", "modeldeployments.forebay.dev", "--type=json", "-p", patch)
     done = forebay("check")

@@ -100,7 +100,8 @@ def check_images(deployments: list[Json]) -> None:
         for each in deployment["spec"]["template"]["spec"]["containers"]
     }
     assert {name: each["image"] for name, each in containers.items()} == {
-        "operator": "registry.test/o:1", "pilot": "registry.test/o:1", "envoy": "registry.test/e:1",
+        "operator": "registry.test/o:1", "pilot": "registry.test/o:1", "metrics": "registry.test/o:1",
+        "envoy": "registry.test/e:1",
     }  # fmt: skip
     variables = {each["name"]: each.get("value") for each in containers["operator"]["env"]}
     assert variables["FOREBAY_IMAGE_TRITON"] == "registry.test/t:1"
@@ -117,6 +118,26 @@ def looks_installed(plane: ControlPlane, forebay: Command) -> None:
     assert "✗ no node is ready" in done.stdout
     assert "2 things are missing (context forebay-test, namespace default)" in done.stdout
     assert done.returncode == 1
+
+
+def test_another_metrics_api_stays_as_it_is(plane: ControlPlane, forebay: Command, images: Path) -> None:
+    name = "v1beta2.custom.metrics.k8s.io"
+    spec = {
+        "group": "custom.metrics.k8s.io", "version": "v1beta2", "groupPriorityMinimum": 100, "versionPriority": 100,
+        "service": {"name": "prometheus-adapter", "namespace": "monitoring"},
+    }  # fmt: skip
+    api = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": name}, "spec": spec}
+    plane.kubectl("apply", "-f", "-", given=yaml.safe_dump(api))
+    try:
+        with Kubelet(plane, "beside", RUNNING):
+            done = forebay("install", "-n", "beside", "--images", images, timeout_s=240)
+        assert done.returncode == 0, done.stderr
+        assert "custom-metrics API is monitoring/prometheus-adapter's and stays so" in done.stdout
+        assert "forebay-metrics" not in plane.kubectl("get", "deployments", "-n", "beside").stdout
+        assert forebay("uninstall", "-n", "beside").returncode == 0
+        assert plane.get("apiservice", name)["spec"]["service"]["name"] == "prometheus-adapter"
+    finally:
+        plane.kubectl("delete", "apiservice", name)
 
 
 def test_says_which_image_is_missing(plane: ControlPlane, forebay: Command) -> None:
@@ -177,7 +198,10 @@ def test_a_dry_run_needs_no_cluster(forebay: Command, images: Path) -> None:
     done = forebay("install", "--dry-run", "-n", "mine", "--images", images, KUBECONFIG="/none")
     assert done.returncode == 0
     objects = list(yaml.safe_load_all(done.stdout))
-    assert {each["metadata"].get("namespace", "mine") for each in objects} == {"mine"}
+    # The right to read by which certificates the apiserver comes is given where these are told.
+    assert {each["metadata"].get("namespace", "mine") for each in objects} == {"mine", "kube-system"}
+    (api,) = [each["spec"]["service"] for each in objects if each["kind"] == "APIService"]
+    assert (api["namespace"], api["name"]) == ("mine", "forebay-metrics")
     check_dry_run = {each["kind"] for each in objects}
     assert {"Namespace", "CustomResourceDefinition", "Deployment", "ClusterRoleBinding"} <= check_dry_run
     assert "forebay-system" not in done.stdout

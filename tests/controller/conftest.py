@@ -1,5 +1,7 @@
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -7,10 +9,11 @@ import pytest
 import yaml
 
 from forebay.local.ports import find_free_ports
+from tests import commands
 from tests.api.apiserver import ControlPlane
 from tests.chart.charts import of_kind, render
 from tests.controller.gateways import Gateway
-from tests.controller.site import Cluster, Nodes, Operator, write_kubeconfig
+from tests.controller.site import Cluster, Json, Nodes, Operator, write_kubeconfig
 from tests.gateway.site import find_own_address
 
 SYSTEM = "forebay-system"
@@ -59,8 +62,11 @@ def operator(
 ) -> Iterator[Operator]:
     """An operator for all namespaces, with exactly the rights that the chart gives it."""
     folder = tmp_path_factory.mktemp("operator")
-    mlflow = {"FOREBAY_MLFLOW_URI": f"http://127.0.0.1:{mlflow_port}", "FOREBAY_MLFLOW_INTERVAL_S": "1"}
-    with Operator(folder, log_in(cluster, folder / "kubeconfig"), namespace=SYSTEM, **mlflow) as made:
+    settings = {
+        "FOREBAY_MLFLOW_URI": f"http://127.0.0.1:{mlflow_port}", "FOREBAY_MLFLOW_INTERVAL_S": "1",
+        "FOREBAY_NOTIFICATION_HOSTS": "*,127.0.0.1",
+    }  # fmt: skip
+    with Operator(folder, log_in(cluster, folder / "kubeconfig"), namespace=SYSTEM, **settings) as made:
         yield made.wait_leading()
 
 
@@ -87,3 +93,24 @@ def crash_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
     with ControlPlane(tmp_path_factory.mktemp("crash-plane")) as plane:
         plane.install_crds()
         yield Cluster(plane)
+
+
+@pytest.fixture
+def environment(cluster: Cluster, namespace: str, tmp_path: Path) -> dict[str, str]:
+    """A shell's, for the test's namespace."""
+    config: Json = yaml.safe_load(cluster.plane.kubeconfig.read_text())
+    for each in config["contexts"]:
+        each["context"]["namespace"] = namespace
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KUBE", "FOREBAY"))}
+    path = f"{cluster.plane.kubectl_program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {
+        **kept, "KUBECONFIG": str(tmp_path / "kubeconfig"), "HOME": str(tmp_path), "PATH": path, "NO_COLOR": "1",
+        "COLUMNS": "200", "FOREBAY_STATE": str(tmp_path / "state"),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def forebay(environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command, in such a shell."""
+    return lambda *arguments: commands.run([*arguments], environment=environment, timeout_s=120)

@@ -17,7 +17,7 @@ import httpx
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from forebay.kube.resources import CHILDREN, IMAGE_BUILD, JOB, MODEL_DEPLOYMENT, MODEL_VERSION, Resource
+from forebay.kube.resources import CHECKS, CHILDREN, IMAGE_BUILD, MODEL_DEPLOYMENT, MODEL_VERSION, RECORDS, Resource
 from forebay.local.ports import HOST, find_free_ports
 from forebay.local.process import die_with_parent, read_tail
 from tests import loopback
@@ -26,7 +26,7 @@ from tests.api.apiserver import ROOT, ControlPlane
 Json = dict[str, Any]
 WAIT_S = 60.0
 OURS = "app.kubernetes.io/managed-by=forebay"
-BY_KIND = {each.kind: each for each in (*CHILDREN, MODEL_DEPLOYMENT, MODEL_VERSION, IMAGE_BUILD, JOB)}
+BY_KIND = {each.kind: each for each in (*CHILDREN, *RECORDS, *CHECKS, MODEL_DEPLOYMENT, MODEL_VERSION, IMAGE_BUILD)}
 SCRIPT = "class Transformer:\n    def preprocess(self, inputs):\n        return inputs\n"
 TRITON: Json = {"model": {"uri": "s3://models/digits"}, "predictor": {"triton": {}}}
 WITH_TRANSFORMER: Json = {**TRITON, "transformer": {"custom": {"script": SCRIPT}}}
@@ -166,7 +166,7 @@ class Cluster:
         """Delete a ModelDeployment and, as the garbage collector would, its children."""
         self.delete(namespace, "ModelDeployment", name)
         wait_for(lambda: not self.find(namespace, "ModelDeployment", name))
-        for resource in CHILDREN:
+        for resource in (*CHILDREN, *RECORDS, *CHECKS):
             path, query = resource.path(namespace=namespace), {"labelSelector": f"app.kubernetes.io/instance={name}"}
             self.client.delete(path, params=query).raise_for_status()
 
@@ -181,12 +181,13 @@ def normalize(item: Json) -> Json:
 
 
 def normalize_status(status: Json) -> Json:
-    """A status without times and generations."""
+    """A status without times and generations, and without what was there before."""
     conditions = [
         {name: value for name, value in each.items() if name not in ("lastTransitionTime", "observedGeneration")}
         for each in status.get("conditions", [])
     ]
-    rest = {name: value for name, value in status.items() if name != "observedGeneration"}
+    gone = ("observedGeneration", "activeNumber", "targetNumber", "previousRevision")
+    rest = {name: value for name, value in status.items() if name not in gone}
     return {**rest, "conditions": conditions}
 
 
@@ -368,10 +369,11 @@ class Nodes:
     def _put_slice(self, deployment: Json) -> None:
         namespace, name = _id(deployment)
         labels = {**deployment["metadata"]["labels"], "kubernetes.io/service-name": name}
+        number = deployment["spec"]["replicas"]
         body = {
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
             "metadata": {"name": f"{name}-a", "namespace": namespace, "labels": labels},
-            "endpoints": [{"addresses": [self._address], "conditions": {"ready": True}}],
+            "endpoints": [{"addresses": [self._address], "conditions": {"ready": True}}] * bool(number),
             "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
         }  # fmt: skip
         self._cluster.client.patch(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from forebay.kube.resources import CONTROLLER_REVISION
 from forebay.local.ports import find_free_ports
 from tests.controller.nursery import Nursery
 from tests.controller.proxy import Proxy, Visitor
@@ -107,7 +108,13 @@ def picture(cluster: Cluster, namespace: str) -> Any:
     return json.loads(text)
 
 
-def check(site: Site, cases: list[Case]) -> None:
+def read_history(cluster: Cluster, namespace: str) -> list[tuple[int, str]]:
+    """The numbers of what is kept, and what became of each."""
+    found = cluster.list_all(CONTROLLER_REVISION, namespace)
+    return sorted((each["revision"], each["metadata"]["annotations"]["forebay.dev/outcome"]) for each in found)
+
+
+def check(site: Site, cases: list[Case], *, revisions: int) -> None:
     """Kill them all, let one operator mend everything, and compare with what was never disturbed."""
     with ThreadPoolExecutor(3) as pool:
         visitors = list(pool.map(lambda case: run(site, case), cases))
@@ -125,6 +132,10 @@ def check(site: Site, cases: list[Case]) -> None:
     for case in wrong[:1]:
         assert picture(site.cluster, case.namespace) == expected, case
     assert wrong == []
+    kept = [(number, "Served") for number in range(1, revisions + 1)]
+    for case in cases:
+        assert read_history(site.cluster, case.namespace) == kept, case
+        assert site.cluster.status(case.namespace)["activeNumber"] == revisions, case
 
 
 def test_killed_at_every_write_of_a_create_and_of_an_update(site: Site) -> None:
@@ -142,7 +153,7 @@ def test_killed_at_every_write_of_a_create_and_of_an_update(site: Site) -> None:
     run(site, Case("undisturbed", 0, late=False))
     assert picture(cluster, "undisturbed") == first
     namespaces = [cluster.make_namespace(f"crash-{number}") for number in range(max(numbers) + 1)]
-    for spec, number in zip((FIRST, SECOND), numbers, strict=True):
+    for revisions, (spec, number) in enumerate(zip((FIRST, SECOND), numbers, strict=True), start=1):
         # Before the first write, and after each: before the second is the same to who comes next as after the first.
         cases = [Case(namespaces[0], 1, late=False)]
         # One takes more writes than the other: where there is none left to be killed at, it begins all the same.
@@ -152,4 +163,4 @@ def test_killed_at_every_write_of_a_create_and_of_an_update(site: Site) -> None:
             (cluster.replace if there else cluster.create)(case.namespace, spec)
         cluster.replace("undisturbed", spec)
         run(site, Case("undisturbed", 0, late=False))
-        check(site, cases)
+        check(site, cases, revisions=revisions)

@@ -35,8 +35,9 @@ def by(uri: str) -> Json:
 
 
 def find_downloads(cluster: Cluster, namespace: str) -> list[Json]:
-    """The containers that fetch the model, of all revisions."""
-    pods = [each["spec"]["template"]["spec"] for each in cluster.deployments(namespace).values()]
+    """The containers that fetch the model, of all revisions of digits."""
+    found = {name: each for name, each in cluster.deployments(namespace).items() if name.startswith("digits-")}
+    pods = [each["spec"]["template"]["spec"] for each in found.values()]
     return [each for pod in pods for each in pod["initContainers"] if each["name"] == "download"]
 
 
@@ -124,7 +125,9 @@ def test_a_server_that_is_down_stops_nothing(
         wait_for(lambda: cluster.condition(namespace, type_="ModelResolved")["status"] == "False", limit_s=LONG_S)
         lost = cluster.condition(namespace, type_="ModelResolved")
         assert lost["reason"] == "ModelRegistryUnavailable"
-        assert f"{mlflow.url} can't be reached: Connection refused. models:/{model}/1 serves on" in lost["message"]
+        # Who is asked while it ends may reset the connection, later ones refuse it.
+        assert f"{mlflow.url} can't be reached: Connection re" in lost["message"]
+        assert f". models:/{model}/1 serves on" in lost["message"]
         assert cluster.condition(namespace)["status"] == "True"
         assert cluster.status(namespace)["traffic"] == before["traffic"]
         # Another change is rolled out meanwhile.

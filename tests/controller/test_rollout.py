@@ -13,6 +13,7 @@ from tests.controller.conftest import SYSTEM, build_gateway_address
 from tests.controller.gateways import Gateway
 from tests.controller.relay import Relay
 from tests.controller.site import SCALED, TRITON, WITH_TRANSFORMER, Cluster, History, Json, Nodes, Operator, wait_for
+from tests.controller.test_recreate import add_pod, end_pod
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -38,6 +39,23 @@ def workload(cluster: Cluster, namespace: str, component: str = "predictor") -> 
 
 def routed(gateway: Gateway, namespace: str) -> set[str]:
     return set(gateway.site.routes().get(f"{namespace}/digits", {}).get("workloads", {}))
+
+
+def test_a_predictor_ends_after_the_transformers_that_ask_it(
+    cluster: Cluster, operator: Operator, namespace: str
+) -> None:
+    cluster.create(namespace, WITH_TRANSFORMER)
+    cluster.wait_reason(namespace, "Ready")
+    predicts, transforms = (workload(cluster, namespace, each) for each in ("predictor", "transformer"))
+    pod = add_pod(cluster, namespace, transforms)
+    changed = {**WITH_TRANSFORMER["transformer"], "resources": {"cpu": "2"}}
+    cluster.replace(namespace, OTHER | {"transformer": changed})
+    wait_for(lambda: transforms not in cluster.deployments(namespace))
+    operator.wait_quiet()
+    assert predicts in cluster.deployments(namespace)
+    assert cluster.condition(namespace)["reason"] == "Ready"
+    end_pod(cluster, pod)
+    wait_for(lambda: predicts not in cluster.deployments(namespace))
 
 
 def test_old_one_serves_until_the_new_one_does(

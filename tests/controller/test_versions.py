@@ -141,4 +141,3 @@ def test_only_who_names_it_is_looked_at(cluster: Cluster, operator: Operator, na
 
 def test_rights_suffice(operator: Operator) -> None:
     assert "is forbidden" not in operator.log
-    assert "modelversions" not in operator.log

@@ -20,6 +20,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from forebay.local.ports import find_free_ports
+
 BUCKET = "models"
 READER, ADMIN = ("READER", "canary-s3-readers-secret"), ("ADMIN", "admins-secret")
 IDENTITIES = {
@@ -173,13 +175,10 @@ def find_own_address(node: str) -> str:
 def free_port(address: str) -> int:
     """A port whose number plus 10,000 is free as well: SeaweedFS takes that one for gRPC."""
     while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind((address, 0))
-            port: int = one.getsockname()[1] - 10_000
-            try:
-                two.bind((address, port))
-            except OSError:
-                continue
+        (port,) = find_free_ports(1)
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
+            one.bind((address, port))
+            other.bind((address, port + 10_000))
             return port
 
 

@@ -32,7 +32,7 @@ def helm(kubectl: Kubectl, *arguments: str | Path, timeout_s: float = ROLLOUT_S 
 
 
 def install(kubectl: Kubectl, chart: Path = CHART, *options: str) -> None:
-    """Two operators and two gateways, in a namespace that enforces Pod Security `restricted` as well."""
+    """Two of each part, in a namespace that enforces Pod Security `restricted` as well."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM, "labels": labels}})
     forget_interrupted(kubectl)
@@ -43,7 +43,13 @@ def install(kubectl: Kubectl, chart: Path = CHART, *options: str) -> None:
     waiting = ("--wait", f"--timeout={ROLLOUT_S}s")
     helm(kubectl, "upgrade", "--install", RELEASE, chart, "--values", images, *lean, *options, *waiting)
     # Pods of a version before finish what they have.
-    eventually(lambda: len(list_pods(kubectl)) == 4, timeout_s=90, explain=lambda: describe_system(kubectl))
+    eventually(lambda: is_alone(kubectl), timeout_s=90, explain=lambda: describe_system(kubectl))
+
+
+def is_alone(kubectl: Kubectl) -> bool:
+    """Whether there are no pods but those that the Deployments want."""
+    found = kubectl.within(SYSTEM).get("deployments", f"--selector=app.kubernetes.io/instance={RELEASE}")["items"]
+    return len(list_pods(kubectl)) == sum(each["spec"]["replicas"] for each in found)
 
 
 def forget_interrupted(kubectl: Kubectl) -> None:
@@ -62,7 +68,7 @@ def read_images(kubectl: Kubectl) -> dict[str, str]:
 
 
 def list_pods(kubectl: Kubectl, component: str = "") -> list[dict[str, Any]]:
-    """The pods of the operator and of the gateway, or of one of these."""
+    """The pods of the operator, of the gateway and of the metrics API, or of one of these."""
     selector = f"app.kubernetes.io/instance={RELEASE}"
     selector += f",app.kubernetes.io/component={component}" if component else ""
     found: list[dict[str, Any]] = kubectl.within(SYSTEM).get("pods", f"--selector={selector}")["items"]

@@ -30,10 +30,11 @@ def observe_machine() -> dict[str, str]:
     # And what other tests started for themselves, in pytest's folders, is theirs.
     running = tell("ps", "-eww", "-o", "stat,comm,args").splitlines()
     processes = [line.split()[1] for line in running if line[0] != "Z" and "/pytest-of-" not in line]
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     kernel = [Path("/proc/sys", name).read_text() for name in ("net/ipv4/ip_forward", "kernel/panic")]
     return {
         "processes": " ".join(name for name in processes if name in PROGRAMS),
-        "mounts": "\n".join(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
+        "mounts": " ".join(mount for mount in mounts if mount.startswith(tuple(FOLDERS))),
         "links": tell("ip", "-brief", "address"),
         "namespaces": tell("ip", "netns", "list"),
         "rules": tell("nft", "list", "ruleset"),
@@ -72,9 +73,9 @@ def test_up_mends_what_died(kubectl: Kubectl) -> None:
 def test_down_leaves_nothing_and_up_is_quick(kubectl: Kubectl) -> None:
     assert hack_cluster("down").returncode == 0
     bare = observe_machine()
-    for wanted_empty in ("processes", "namespaces", "cgroups", "folders"):
+    for wanted_empty in ("processes", "mounts", "namespaces", "cgroups", "folders"):
         assert bare[wanted_empty] == ""
-    assert "forebay" not in bare["mounts"] + bare["rules"] + bare["links"]
+    assert "forebay" not in bare["rules"] + bare["links"]
     assert "kube-proxy" not in bare["rules"]
     assert hack_cluster("down").returncode == 0, "a second one has nothing to do"
     assert hack_cluster("status").returncode == 1

@@ -167,9 +167,11 @@ def are_ready(kubectl: Kubectl, component: str) -> bool:
     return len(pods) == 2 and all(is_ready(pod) for pod in pods)
 
 
-def kill(kubectl: Kubectl, module: str, *, wanted: int) -> None:
-    """End processes of Forebay's pods as a crash would. The node is this machine: they are among its own."""
-    uids = {pod["metadata"]["uid"] for pod in installation.list_pods(kubectl)}
+def kill(kubectl: Kubectl, module: str, *, wanted: int, pods: list[dict[str, Any]] | None = None) -> None:
+    """End processes of Forebay's pods, or of some of them, as a crash would. The node is this machine: they are among
+    its own.
+    """
+    uids = {pod["metadata"]["uid"] for pod in pods or installation.list_pods(kubectl)}
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -131,6 +131,14 @@ def list_faults(credentials: dict[str, str]) -> list[Fault]:
         ),
         Fault(
             "ModelDownloadFailed",
+            ("container download", "digits/1/ holds only labels.txt, and the backend onnxruntime loads model.onnx"),
+            build_triton("half", "s3://models/half"),
+            build_triton("half", "s3://models/digits"),
+            model="digits",
+            question=DIGITS,
+        ),
+        Fault(
+            "ModelDownloadFailed",
             ("container download", "s3://models/nothing"),
             build_reading("prefix", uri="s3://models/nothing"),
             build_reading("prefix"),
@@ -209,7 +217,10 @@ def faults(namespace: Kubectl, gateway: str, bucket: Bucket) -> Iterator[dict[st
     """All that is wrong at once, as each takes its time."""
     bucket.put("factor/factor", b"2")
     bucket.put("bad/digits/config.pbtxt", b'name: "digits"\nbackend: "onnxruntime"\nmax_batch_size: 64\n')
-    bucket.put("bad/digits/1/model.onnx", b"these are no weights")
+    # An ONNX model, but of no operator set: only onnxruntime finds that out.
+    bucket.put("bad/digits/1/model.onnx", b"\x08\x08:\x00")
+    bucket.put("half/digits/config.pbtxt", b'name: "digits"\nbackend: "onnxruntime"\nmax_batch_size: 64\n')
+    bucket.put("half/digits/1/labels.txt", b"0")
     found = {fault.name: fault for fault in list_faults(bucket.credentials)}
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "tight"}}
     tight = {**quota, "spec": {"hard": {"requests.memory": "100Mi"}}}

@@ -183,7 +183,7 @@ def collect_what_others_read(kubectl: Kubectl, namespace: Kubectl) -> Iterator[t
         yield f"events of {name}", json.dumps(list_events(namespace, name))
     yield "all events", json.dumps(namespace.get("events"))
     kinds = "deployments,replicasets,services,configmaps,serviceaccounts,poddisruptionbudgets,networkpolicies"
-    yield "children", json.dumps(namespace.get(kinds))
+    yield "children", json.dumps(namespace.get(f"{kinds},controllerrevisions"))
 
 
 def test_the_gateways_config_dump_tells_no_key(models: str, kubectl: Kubectl) -> None:

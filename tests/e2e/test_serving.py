@@ -214,13 +214,13 @@ def test_what_kubectl_shows(digits: Kubectl) -> None:
     assert row[:5] == ["digits", "True", "Ready", "2/2", f"http://digits.{NAMESPACE}.svc.cluster.local"]
     assert "s3://models/digits" in digits("get", "md", "digits", "--output=wide")
     told = digits("describe", "md", "digits")
-    for words in ("is ready, and gets all requests", "RolloutStarted", "TrafficSwitched", "Observed Generation"):
+    for words in ("is ready, and gets all requests", "TrafficSwitched", "Observed Generation"):
         assert words in told
     assert CANARY not in told
     explained = digits("explain", "modeldeployment.spec.queue.depth")
     assert "How many requests wait" in " ".join(explained.split())
     events = {each["reason"] for each in list_events(digits, "digits")}
-    assert {"RolloutStarted", "TrafficSwitched", "Ready"} <= events
+    assert {"TrafficSwitched", "Ready"} <= events
     for condition in ("Available", "PredictorReady", "TransformerReady"):
         digits("wait", "md/digits", f"--for=condition={condition}", "--timeout=1s")
     digits("wait", "md/digits", "--for=condition=Progressing=False", "--timeout=1s")
@@ -287,6 +287,7 @@ def test_a_changed_script_takes_over_and_no_request_fails(digits: Kubectl, gatew
 
 def test_delete_leaves_nothing(digits: Kubectl, gateway: str) -> None:
     kinds = "pods,deployments,replicasets,services,configmaps,serviceaccounts,poddisruptionbudgets,networkpolicies"
+    kinds += ",controllerrevisions"
     selector = "--selector=app.kubernetes.io/instance=digits"
     assert digits("get", kinds, selector, "--output=name")
     digits("delete", "md", "digits", "--timeout=10s")

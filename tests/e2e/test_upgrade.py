@@ -70,6 +70,7 @@ def test_an_upgrade_fails_no_request(models: Kubectl, gateway: str) -> None:
         extra = (
             "--set-string=operator.podAnnotations.version=this",
             "--set-string=gateway.podAnnotations.version=this",
+            "--set-string=metrics.podAnnotations.version=this",
         )
         installation.install(models, CHART, *extra)
         load.wait_for(RATE)

@@ -1,4 +1,7 @@
-"""An instance, `python backend.py PORT NAME`: answers with what it was sent, after `?sleep=SECONDS`."""
+"""An instance, `python backend.py PORT NAME`: answers with what it was sent, after `?sleep=SECONDS`.
+
+With `?drip=SECONDS` the second half of the answer comes so much later, with `?status=CODE` it has that status.
+"""
 
 import json
 import sys
@@ -13,14 +16,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("content-length", 0)))
-        time.sleep(float(parse_qs(urlsplit(self.path).query).get("sleep", ["0"])[0]))
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        time.sleep(float(query.get("sleep", 0)))
         told = {"name": sys.argv[2], "path": self.path, "headers": dict(self.headers.items())}
         body = json.dumps(told).encode()
-        self.send_response(200)
+        self.send_response(int(query.get("status", 200)))
         self.send_header("content-length", str(len(body)))
         self.send_header("x-name", sys.argv[2])
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[:10])
+        time.sleep(float(query.get("drip", 0)))
+        self.wfile.write(body[10:])
 
     def do_POST(self) -> None:
         self.do_GET()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from forebay.local.ports import find_free_ports
+from forebay.local.ports import HOST, find_free_ports
+from tests import loopback
 from tests.api.apiserver import ControlPlane
 from tests.gateway.site import Cluster, GatewaySite, find_own_address, ready, running, wait_for
 
@@ -38,6 +39,8 @@ def backends() -> Iterator[dict[str, int]]:
         running([sys.executable, str(BACKEND), str(ports["one"]), "one"]),
         running([sys.executable, str(BACKEND), str(ports["two"]), "two"]),
     ):
+        for port in ports.values():
+            wait_for(lambda port=port: loopback.get(f"http://{HOST}:{port}/").is_success)
         yield ports
 
 

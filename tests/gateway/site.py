@@ -56,19 +56,51 @@ class Cluster:
         self._client = plane.client(timeout=30)
 
     def put_deployment(
-        self, name: str, *, namespace: str = "default", traffic: Sequence[tuple[str, str, int]] = (), **spec: Any
-    ) -> int:
-        """Write a ModelDeployment and its status: (workload, revision, weight). Returns its generation."""
+        self, name: str, *, namespace: str = "default", traffic: Sequence[tuple[str, str, int]] = (),
+        beside: Sequence[str] = (), told: Raw | None = None, **spec: Any,
+    ) -> int:  # fmt: skip
+        """Write a ModelDeployment and its status: (workload, revision, weight), each revision's other workloads, and
+        what else is `told`.
+
+        Returns its generation.
+        """
         path = f"/apis/forebay.dev/v1alpha1/namespaces/{namespace}/modeldeployments/{name}"
         made = {"metadata": {"name": name, "namespace": namespace}, "spec": {**SPEC, **spec}}
         made |= {"apiVersion": "forebay.dev/v1alpha1", "kind": "ModelDeployment"}
         generation = int(self._apply(path, made)["metadata"]["generation"])
         shares = [
-            {"workload": workload, "workloads": [workload], "revision": revision, "weightPct": weight}
+            {"workload": workload, "workloads": [*beside, workload], "revision": revision, "weightPct": weight}
             for workload, revision, weight in traffic
         ]
-        self._apply(f"{path}/status", {**made, "status": {"traffic": shares}} | {"spec": {**SPEC, **spec}})
+        self._apply(
+            f"{path}/status",
+            {
+                **made,
+                "status": {"traffic": shares, **(told or {})},
+                "spec": {**SPEC, **spec},
+            },
+        )
         return generation
+
+    def put_workload(self, name: str, *, replicas: int, namespace: str = "default") -> None:
+        """Write a Deployment as the operator makes them for a ModelDeployment. Nobody runs it."""
+        labels = {"app": name}
+        pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "server", "image": "none.test/x"}]}}
+        made = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": pod},
+        }
+        self._apply(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}", made)
+
+    def drop_workload(self, name: str, *, namespace: str = "default") -> None:
+        self._client.delete(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
+
+    def count_wanted(self, workload: str, *, namespace: str = "default") -> int:
+        """How many instances a Deployment is to have."""
+        found = self._client.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{workload}").json()
+        return int(found["spec"]["replicas"])
 
     def drop_deployment(self, name: str, *, namespace: str = "default") -> None:
         self._client.delete(f"/apis/forebay.dev/v1alpha1/namespaces/{namespace}/modeldeployments/{name}")

@@ -20,6 +20,7 @@ def guarded(cluster: Cluster, site: GatewaySite, backends, address) -> str:
     generation = cluster.put_deployment("guarded", traffic=SHARE, access=KEYS)
     wait_for(lambda: site.routes()["default/guarded"]["generation"] == generation)
     wait_for(lambda: site.ask("/default/guarded/v2").headers["x-forebay-reason"] == "no-api-key")
+    wait_for(lambda: site.routes()["default/guarded"]["workloads"] == {"guarded-1": 1})
     return "/default/guarded/v2"
 
 
@@ -84,10 +85,9 @@ def test_a_changed_secret_is_live_and_an_unusable_one_lets_nobody_in(site, clust
 
 def test_rate_limit_of_all(site, cluster, backends, address):
     cluster.put_slice("busy-1", ready(address), port=backends["one"])
-    generation = cluster.put_deployment(
-        "busy", traffic=[("busy-1", "r1", 100)], access={"rateLimit": {"requests": 3, "per": "1m"}}
-    )
-    wait_for(lambda: site.routes()["default/busy"]["generation"] == generation)
+    cluster.put_deployment("busy", traffic=[("busy-1", "r1", 100)], access={"rateLimit": {"requests": 3, "per": "1m"}})
+    # Its status comes after its generation.
+    wait_for(lambda: site.routes()["default/busy"]["workloads"] == {"busy-1": 1})
     ways = [
         ("/default/busy/v2", {}),
         ("/v2", {"host": "busy.default"}),

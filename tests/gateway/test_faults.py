@@ -22,7 +22,7 @@ from forebay.local.ports import HOST, find_free_ports
 from forebay.local.process import die_with_parent
 from forebay.plan.envoy import Address
 from forebay.plan.envoy_gateway import build_bootstrap
-from forebay.plan.envoy_routes import Target
+from forebay.plan.envoy_revisions import Target
 from tests import loopback
 from tests.gateway.site import ready, wait_for
 
@@ -91,7 +91,12 @@ def test_an_apiserver_that_is_away_costs_no_request(site, cluster, digits, addre
         cluster.plane.stop_component("kube-apiserver")
         try:
             load.until_more(400)
-            assert site.routes()["default/digits"] == {"workloads": {"digits-1": 1}, "generation": 1, "error": ""}
+            assert site.routes()["default/digits"] == {
+                "workloads": {"digits-1": 1},
+                "weights": {"digits-1": 100},
+                "generation": 1,
+                "error": "",
+            }
             assert site.get_pilot("/readyz").is_success
         finally:
             cluster.plane.start_component("kube-apiserver")

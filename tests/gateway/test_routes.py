@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -199,3 +200,15 @@ def test_what_clients_can_t_do(site, digits):
     assert site.ask("/default/x/../digits/v2").json()["path"] == "/v2"
     raw = loopback.get(f"{site.url}/default%2Fdigits/v2")
     assert raw.status_code == 400
+
+
+def test_the_load_of_a_deployment_is_told_while_there_is_any(site: GatewaySite, digits: str) -> None:
+    def load() -> dict[str, int]:
+        return dict(site.get_pilot("/load").json()["load"])
+
+    wait_for(lambda: load() == {})
+    with ThreadPoolExecutor(3) as pool:
+        sent = [pool.submit(site.ask, f"{digits}/v2/models/digits?sleep=2") for _ in range(3)]
+        wait_for(lambda: load() == {"default/digits": 3})
+        assert {each.result().status_code for each in sent} == {200}
+    wait_for(lambda: load() == {})

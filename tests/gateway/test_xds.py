@@ -2,14 +2,14 @@
 
 import dataclasses
 
-from forebay.gateway.objects import Deployment, Slice
+from forebay.gateway.objects import ColdStart, Deployment, Slice
 from forebay.gateway.report import build_report
 from forebay.gateway.state import State
 from forebay.gateway.typed import CDS, ECDS, EDS, LDS, RDS
 from forebay.gateway.xds import Conversation, Request, Response
 from forebay.plan.envoy import Address
 from forebay.plan.envoy_access import RateLimit
-from forebay.plan.envoy_routes import Target
+from forebay.plan.envoy_revisions import Target
 
 REST = ["Listener", "TypedExtensionConfig", "RouteConfiguration"]
 
@@ -135,7 +135,7 @@ def test_routes_move_when_the_new_instances_are_known():
     state.put_deployment(deployment("a", "w2", timeout_s=5, generation=2))
     state.build()
     assert envoy.settle() == ["Cluster ns/w2", "ClusterLoadAssignment ns/w2", "RouteConfiguration"]
-    assert envoy.report("a") == {"workloads": {"w1": 1}, "generation": 2, "error": ""}
+    assert envoy.report("a") == {"workloads": {"w1": 1}, "weights": {"w1": 100}, "generation": 2, "error": ""}
     state.put_slice(("ns", "w2-x"), members("w2", "10.0.0.2"))
     state.build()
     assert envoy.settle() == ["ClusterLoadAssignment ns/w2", "RouteConfiguration", "Cluster -ns/w1"]
@@ -180,7 +180,7 @@ def test_an_envoy_that_comes_back_is_sent_nothing_that_it_has():
     envoy.settle()
     back = Envoy(state, before=envoy)
     assert back.settle() == ["Cluster"], "it is told that these are all"
-    assert back.report("a") == {"workloads": {"w1": 1}, "generation": 1, "error": ""}
+    assert back.report("a") == {"workloads": {"w1": 1}, "weights": {"w1": 100}, "generation": 1, "error": ""}
     state.put_slice(("ns", "w2-x"), members("w2", "10.0.0.2"))
     state.build()
     assert back.settle() == ["ClusterLoadAssignment ns/w2"]
@@ -218,7 +218,7 @@ def test_what_is_refused_is_not_sent_again_and_says_why():
     state.put_deployment(deployment("a", "w1", timeout_s=5, generation=3))
     state.build()
     assert envoy.settle() == ["RouteConfiguration"]
-    assert envoy.report("a") == {"workloads": {"w1": 0}, "generation": 3, "error": ""}
+    assert envoy.report("a") == {"workloads": {"w1": 0}, "weights": {"w1": 100}, "generation": 3, "error": ""}
 
 
 def test_one_deployment_s_refused_routes_hold_up_no_other_s():
@@ -274,7 +274,7 @@ def test_a_cluster_that_is_replaced_is_sent_its_members_again():
     envoy.settle()
     state.put_deployment(deployment("a", "w1", targets=(Target(cluster="ns/w1", revision="r2"),)))
     state.build()
-    assert envoy.settle() == ["Cluster ns/w1", "ClusterLoadAssignment ns/w1"]
+    assert envoy.settle()[:2] == ["Cluster ns/w1", "ClusterLoadAssignment ns/w1"]
 
 
 def test_members_on_their_way_when_the_cluster_is_replaced_are_sent_again():
@@ -302,7 +302,7 @@ def test_members_that_envoy_asks_for_again_are_sent_again():
     assert envoy.settle() == ["ClusterLoadAssignment ns/w1"]
 
 
-def test_a_target_that_gets_nothing_goes_with_no_word_to_envoy():
+def test_a_target_without_a_share_is_asked_by_name_as_soon_as_it_has_an_instance():
     state = build_state(
         deployment(
             "a",
@@ -314,8 +314,31 @@ def test_a_target_that_gets_nothing_goes_with_no_word_to_envoy():
     )
     envoy = Envoy(state)
     envoy.settle()
-    assert envoy.report("a")["workloads"] == {"w1": 0, "w2": 0}
+    assert envoy.report("a")["workloads"] == {"w1": 0}
+    state.put_slice(("ns", "w2-x"), members("w2", "10.0.0.2"))
+    state.build()
+    assert envoy.settle() == ["ClusterLoadAssignment ns/w2", "RouteConfiguration"]
+    assert envoy.report("a")["workloads"] == {"w1": 0, "w2": 1}
+    assert envoy.report("a")["weights"] == {"w1": 100}
     state.put_deployment(deployment("a", targets=(Target(cluster="ns/w1", revision="r", weight_pct=100),)))
     state.build()
-    assert envoy.settle() == ["Cluster -ns/w2"]
+    assert envoy.settle() == ["RouteConfiguration", "Cluster -ns/w2"]
     assert envoy.report("a")["workloads"] == {"w1": 0}
+
+
+def test_a_hold_is_told_until_envoy_has_let_go_of_it():
+    """Or who has no instances any more would seem to have the requests, and nobody to hold them."""
+    start = ColdStart(timeout_s=60, max_held=10, slots=1, depth=10, is_recreation=True)
+    held = deployment("a", "w1", held_since="then", needs=frozenset({"ns/w1"}), cold_start=start)
+    state = build_state(held)
+    state.put_slice(("ns", "w2-x"), members("w2", "10.0.0.2"))
+    envoy = Envoy(state)
+    envoy.settle()
+    assert envoy.report("a")["heldSince"] == "then"
+    state.put_deployment(deployment("a", "w2", needs=frozenset({"ns/w2"}), cold_start=start))
+    state.build()
+    assert envoy.report("a")["heldSince"] == "then"
+    assert envoy.report("a")["workloads"] == {"w1": 0}
+    envoy.settle()
+    assert "heldSince" not in envoy.report("a")
+    assert envoy.report("a")["workloads"] == {"w2": 1}

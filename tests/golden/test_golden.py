@@ -14,6 +14,7 @@ from forebay.api.dump import dump_documents
 from forebay.api.load import load_file
 from forebay.local.envoy_binary import find_envoy
 from forebay.local.runtime import RuntimeFiles
+from forebay.plan.analysis_jobs import Checked, plan_jobs
 from forebay.plan.envoy import Address, DnsName
 from forebay.plan.envoy_gateway import build_gateway, build_route
 from forebay.plan.envoy_queue import build_runtime
@@ -45,7 +46,15 @@ def build_output(file: Path) -> dict[str, str]:
     servings = load(file)
     manifests = [manifest for serving in servings for manifest in build_manifests(serving, site_of(file))]
     gateway = json.dumps(build_shared_gateway(servings), indent=1) + "\n"
-    return {"manifests.yaml": dump_documents(manifests), "gateway.json": gateway}
+    jobs = [job for serving in servings for job in build_jobs(serving)]
+    judged = {"jobs.yaml": dump_documents(jobs)} if jobs else {}
+    return {"manifests.yaml": dump_documents(manifests), "gateway.json": gateway, **judged}
+
+
+def build_jobs(serving: Serving) -> list[dict[str, Any]]:
+    """What judges a revision in its second step."""
+    checked = Checked(revision="0a1b2c3d", stable="0a1b2c3e", step=2, attempt=1)
+    return [each.manifest for each in plan_jobs(serving, checked, Site())]
 
 
 def find_queue_args(deployment: dict[str, Any]) -> list[str]:
@@ -96,7 +105,7 @@ def test_the_plan_is_pure(file: Path) -> None:
 @each_input
 def test_kubernetes_takes_the_manifests(file: Path) -> None:
     for serving in load(file):
-        for manifest in build_manifests(serving, site_of(file)):
+        for manifest in [*build_manifests(serving, site_of(file)), *build_jobs(serving)]:
             kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
@@ -122,14 +131,14 @@ def test_names_and_references_agree(file: Path) -> None:
 def test_pods_are_restricted(file: Path) -> None:
     """Pod Security `restricted`, and a root file system that nobody writes to."""
     for serving in load(file):
-        for manifest in build_manifests(serving, site_of(file)):
-            if manifest["kind"] != "Deployment":
+        for manifest in [*build_manifests(serving, site_of(file)), *build_jobs(serving)]:
+            if manifest["kind"] not in ("Deployment", "Job"):
                 continue
             spec = manifest["spec"]["template"]["spec"]
             assert spec["securityContext"]["runAsNonRoot"]
             assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
             assert spec["automountServiceAccountToken"] is False
-            for container in spec["initContainers"] + spec["containers"]:
+            for container in spec.get("initContainers", []) + spec["containers"]:
                 context = container["securityContext"]
                 assert context["allowPrivilegeEscalation"] is False
                 assert context["capabilities"] == {"drop": ["ALL"]}

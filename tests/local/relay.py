@@ -1,8 +1,8 @@
-"""A relay before a server: it counts what the server sends, and can hold it back at a given byte."""
+"""A relay before a server: it counts what the server sends, and can hold it back at a given byte, or alter it."""
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 READ_BYTES = 64 * 1024
@@ -11,9 +11,13 @@ READ_BYTES = 64 * 1024
 class Relay:
     """Passes connections on to a server of this machine. `limit_bytes`: how much of its answers goes through."""
 
-    def __init__(self, port: int, *, limit_bytes: int | None = None) -> None:
+    def __init__(
+        self, port: int, *, limit_bytes: int | None = None, alter: Callable[[bytes], bytes] | None = None
+    ) -> None:
         self.sent_bytes = 0
-        self._port, self._limit = port, limit_bytes
+        # Set once an answer was held back.
+        self.held = threading.Event()
+        self._port, self._limit, self._alter = port, limit_bytes, alter
         self._allowed = threading.Condition()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.address = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
@@ -46,6 +50,7 @@ class Relay:
             while data := source.recv(READ_BYTES):
                 if counted:
                     self._count(len(data))
+                    data = self._alter(data) if self._alter else data
                 target.sendall(data)
         except OSError:
             pass
@@ -58,14 +63,18 @@ class Relay:
 
     def _count(self, size: int) -> None:
         with self._allowed:
-            self._allowed.wait_for(lambda: self._limit is None or self.sent_bytes + size <= self._limit)
+            while self._limit is not None and self.sent_bytes + size > self._limit:
+                self.held.set()
+                self._allowed.wait()
             self.sent_bytes += size
 
 
 @contextmanager
-def relaying(address: str, *, limit_bytes: int | None = None) -> Iterator[Relay]:
+def relaying(
+    address: str, *, limit_bytes: int | None = None, alter: Callable[[bytes], bytes] | None = None
+) -> Iterator[Relay]:
     """A running relay before http://127.0.0.1:PORT."""
-    relay = Relay(int(address.rpartition(":")[2]), limit_bytes=limit_bytes)
+    relay = Relay(int(address.rpartition(":")[2]), limit_bytes=limit_bytes, alter=alter)
     threading.Thread(target=relay.serve, daemon=True).start()
     try:
         yield relay

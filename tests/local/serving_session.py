@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import numpy as np
 import tritonclient.grpc
 import tritonclient.http
 
+from forebay.local.ports import find_free_ports
 from tests import commands, loopback
 from tests.commands import Command
 
@@ -82,7 +82,7 @@ def serving(manifest: str, folder: Path, **env: str) -> Iterator[ServingSession]
     file, state, output = folder / "manifest.yaml", folder / "state", folder / "output.txt"
     file.write_text(manifest)
     environment = {**os.environ, "FOREBAY_STATE": str(state), "COLUMNS": "200", **env}
-    arguments = ["serve", str(file), "--port", str(_free_port())]
+    arguments = ["serve", str(file), "--port", str(find_free_ports(1)[0])]
     process = Command(arguments, environment=environment, stdout=output, stderr=output)
     try:
         record = _wait_for_record(process, state, output)
@@ -106,12 +106,6 @@ def _wait_for_record(process: Command, state: Path, output: Path) -> dict[str, A
         assert process.poll() is None, output.read_text()
         time.sleep(0.05)
     raise AssertionError(f"not ready within {_READY_S} s: {output.read_text()}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def slow_body(seconds: float) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from forebay.local.ports import find_free_ports
+
 CACHE = Path(os.environ.get("FOREBAY_CACHE") or Path.home() / ".cache/forebay")
 FAKE_GCS = ("fake-gcs-server", "github.com/fsouza/fake-gcs-server", "1.56.1")
 REGISTRY = ("registry", "github.com/distribution/distribution/v3/cmd/registry", "3.1.2")
@@ -46,10 +48,7 @@ def ensure_azurite() -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+    return find_free_ports(1)[0]
 
 
 @contextmanager

@@ -225,11 +225,8 @@ MODEL = "class TritonPythonModel:\n  def execute(self, requests): return []\n"
         (f'backend: "python"\nmax_batch_sise: 4\n{IO}', "model.py", MODEL, "m/config.pbtxt:2:15: Message type"),
         (f'backend: "tensorrt" {IO}', "model.plan", "", "`forebay serve` has the backends python, onnxruntime and fil"),
         (f'backend: "python" {IO}', "model.py", "import cv9", "No module named 'cv9'"),
-        (f'backend: "python" {IO}', "", "", "Python model file not found in '"),
-        (f'backend: "onnxruntime" {IO}', "", "", "m/1/model.onnx does not exist"),
-        (f'backend: "onnxruntime" {IO}', "model.onnx", "hello", "Protobuf parsing failed"),
     ],
-    ids=["field", "backend", "import", "no-model-py", "no-onnx", "no-protobuf"],
+    ids=["field", "backend", "import"],
 )
 def test_what_triton_refuses(  # noqa: PLR0913, PLR0917 (one argument per fixture and parameter)
     refuse: Refuse, tmp_path: Path, config: str, file: str, content: str, message: str
@@ -241,6 +238,31 @@ def test_what_triton_refuses(  # noqa: PLR0913, PLR0917 (one argument per fixtur
     assert told.count(message) == 1, "said once"
     assert "log: " in told
     assert ".repository/" not in told, "paths are those of the person's own files"
+
+
+@pytest.mark.parametrize(
+    ("config", "file", "message"),
+    [
+        ('backend: "python"', "", "BadLayout: m/1/ holds only empty, and the backend python loads model.py: upload it"),
+        (
+            'backend: "onnxruntime"',
+            "",
+            "BadLayout: m/1/ holds only empty, and the backend onnxruntime loads model.onnx",
+        ),
+        ('backend: "onnxruntime"', "model.onnx", "BadFormat: m/1: model.onnx is no ONNX model"),
+        (
+            'platform: "ensemble" ensemble_scheduling {step {model_name: "n"}}',
+            "",
+            "BadLayout: ensemble m has a step with",
+        ),
+    ],
+    ids=["no-model-py", "no-onnx", "no-protobuf", "ensemble"],
+)
+def test_half_a_repository(refuse: Refuse, tmp_path: Path, config: str, file: str, message: str) -> None:
+    write_repository(tmp_path / "repository", config, file, "hello")
+    told = refuse("serve", "{manifest}", manifest=TRITON.replace("URI", "file:repository"))
+    assert f"{tmp_path}/repository: {message}" in told
+    assert "log: " not in told, "it is told before Triton is started"
 
 
 SCRIPTS = {

@@ -10,13 +10,22 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 import trustme
 
+from forebay.api.load import load_text
+from forebay.build.__main__ import Log, read_order
+from forebay.build.order import fulfil
+from forebay.plan.builds import plan_build
+from forebay.plan.site import Site
+from forebay.serving.storage.__main__ import main as fetch_script
 from tests.local.image_registry import ImageRegistry, serving_images
+from tests.unit.serving.storage.conftest import Web, authority, web  # noqa: F401  (fixtures)
+from tests.unit.serving.storage.git_server import GIT, GitServer
 
 SCRIPT = """\
 import features
@@ -107,6 +116,38 @@ def test_an_image_for_two_platforms_is_the_same_from_two_clean_builds(registry: 
         }
     assert "x86_64" in machines["amd64"][0]
     assert "aarch64" in machines["arm64"][0]
+
+
+@pytest.mark.skipif(not GIT and not os.environ.get("CI"), reason="needs git, for its server")
+def test_what_the_job_of_an_image_build_fetches_is_the_same_image(
+    registry: ImageRegistry,
+    sources: Path,
+    web: Web,  # noqa: F811
+) -> None:
+    server = GitServer(web, sources / "repositories")
+    server.root.mkdir()
+    server.start()
+    server.commit(
+        {f"serving/{name}.py": (sources / f"{name}.py").read_text() for name in ("doubler", "features")}, tag="v1"
+    )
+    spec = {"script": f"{server.address}@v1#path=serving/doubler.py", "image": f"{registry.host}/models/fetched:1"}
+    head = {"apiVersion": "forebay.dev/v1alpha1", "kind": "ImageBuild", "metadata": {"name": "doubler"}}
+    (made,) = load_text(json.dumps(head | {"spec": spec}), file="b.yaml", folder=sources)
+    pod = plan_build(made, Site()).manifests[1]["spec"]["template"]["spec"]
+    digests = set()
+    for number in "12":  # each in a pod of its own
+        folder = sources / number
+        fetch, args = (
+            [each.replace("/mnt/script", str(folder)) for each in pod[kind][0]["args"]]
+            for kind in ("initContainers", "containers")
+        )
+        folder.mkdir()
+        assert fetch_script([*fetch, "--allow-loopback"]) == 0
+        order, _ = read_order([*args, f"--base={registry.host}/{BASE}:amd64"])
+        digests.add(fulfil(replace(order, in_pod=False), Log()).image.digest)
+    base = ("--base", f"{registry.host}/{BASE}:amd64", "--platform", "linux/amd64", "--name", "doubler")
+    build(sources, "--tag", f"{registry.host}/models/beside:1", *base, "doubler.py")
+    assert digests == {registry.read("models/beside", "1")[1]}, "as built of the files themselves"
 
 
 def test_what_is_there_is_not_sent_again(registry: ImageRegistry, sources: Path) -> None:

@@ -10,6 +10,8 @@ apiVersion: forebay.dev/v1alpha1
 kind: ModelDeployment
 metadata: {name: m}
 spec:
+  suspend: true
+  rollout: {canary: {steps: [{weight: 10}]}}
   access: {apiKeys: {secretName: callers}, rateLimit: {requests: 5, per: 1m}}
   predictor:
     custom:
@@ -52,6 +54,8 @@ def test_what_is_for_a_cluster_is_honoured_or_told(tmp_path: Path) -> None:
         assert session.stop() == 0
     told = session.output.read_text()
     for line in (
+        "suspend is for a cluster: here it is served all the same",
+        "rollout is for a cluster: here there is one revision, which gets all requests",
         "access.apiKeys is for a cluster",
         "access.rateLimit is for a cluster",
         "predictor: autoscaling is for a cluster: here 2 instances run, which is its min",

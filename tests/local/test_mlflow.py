@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,12 @@ import pytest
 import tritonclient.http
 
 from forebay.mlflow.lookup import Lookup
-from forebay.mlflow.server import Login, Server
+from forebay.mlflow.server import Server
 from forebay.plan.versions import RegistryUnavailableError, Version, VersionError
+from forebay.serving.mlflow_login import Login
 from tests.controller.site import wait_for
 from tests.local.mlflow_server import ADMIN, Mlflow, ensure_mlflow, write_mlmodel
+from tests.local.relay import relaying
 from tests.local.serving_session import forebay, serving
 from tests.local.test_formats import ROWS, save_classifier
 from tests.local.test_readme import BLOCK, ROOT, Terminal, as_pattern
@@ -146,8 +146,11 @@ async def test_what_is_there_is_not_fetched_again(mlflow: Mlflow, tmp_path: Path
 async def test_killed_in_the_middle_and_taken_up_again(mlflow: Mlflow, tmp_path: Path) -> None:
     mlflow.log("big", {"MLmodel": b"flavors: {}", "model.bin": BIG})
     uri = (await find(mlflow.url, "models:/big/1")).uri
-    with Narrow(mlflow.url) as narrow, fetch(narrow.url, uri, tmp_path / "m", "--allow-loopback") as process:
-        assert narrow.is_full.wait(WAIT_S)
+    with (
+        relaying(mlflow.url, limit_bytes=PASSED_BYTES) as relay,
+        fetch(relay.address, uri, tmp_path / "m", "--allow-loopback") as process,
+    ):
+        assert relay.held.wait(WAIT_S)
         journal = tmp_path / "m.partial/journal"
         wait_for(lambda: "piece" in journal.read_text(), limit_s=WAIT_S)
         process.kill()
@@ -155,51 +158,6 @@ async def test_killed_in_the_middle_and_taken_up_again(mlflow: Mlflow, tmp_path:
     events = run(mlflow.url, uri, tmp_path / "m")
     assert events[0]["bytes"] > 0, "what had arrived whole isn't fetched again"
     assert (tmp_path / "m/model.bin").read_bytes() == BIG
-
-
-class Narrow:
-    """A way to a server that lets so many bytes of answers through, and then none."""
-
-    def __init__(self, url: str) -> None:
-        self._server = ("127.0.0.1", int(url.rpartition(":")[2]))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._left = PASSED_BYTES
-        self._lock, self._closed = threading.Lock(), threading.Event()
-        self.is_full = threading.Event()
-
-    def __enter__(self) -> "Narrow":
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closed.set()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while not self._closed.is_set():
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(self._server)
-            threading.Thread(target=self._copy, args=(near, far), kwargs={"is_counted": False}, daemon=True).start()
-            threading.Thread(target=self._copy, args=(far, near), kwargs={"is_counted": True}, daemon=True).start()
-
-    def _copy(self, source: socket.socket, sink: socket.socket, *, is_counted: bool) -> None:
-        try:
-            while data := source.recv(64 * 1024):
-                if is_counted:
-                    with self._lock:
-                        self._left -= len(data)
-                        is_over = self._left < 0
-                    if is_over:
-                        self.is_full.set()
-                        self._closed.wait()
-                        return
-                sink.sendall(data)
-        except OSError:
-            return
 
 
 async def test_a_download_that_may_not_be(mlflow: Mlflow, guarded: Mlflow, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from forebay.local import exporter
+from forebay.local.ports import find_free_ports
 from forebay.metrics import InstanceSample, QueueStats, build_families
 from tests.local.image_registry import ImageRegistry, serving_images
 
@@ -35,9 +35,7 @@ class Terminal:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "COLUMNS": "160",
         }
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = str(probe.getsockname()[1])
+        self.port = str(find_free_ports(1)[0])
 
     def run(self, command: str) -> str:
         if command.startswith("forebay serve"):

@@ -529,6 +529,82 @@ def test_a_transformer_with_postprocess_alone(digits, tmp_path):
         assert server.get("/v2/models/digits").json()["inputs"][0]["name"] == "image"
 
 
+def test_what_a_transformer_makes_is_not_its_clients_fault(digits, tmp_path):
+    script = """
+        import numpy as np
+
+        class Narrow:
+            async def preprocess(self, payload, request):
+                if request.protocol == "v2":
+                    return payload
+                return {"image": np.asarray(payload["rows"], np.float32)[:, :3]}
+    """
+    flags = ("--predictor", f"127.0.0.1:{digits.grpc_port}")
+    with serving(tmp_path, script, *flags, role="transformer") as server:
+        answer = server.post("/predict", json={"rows": [[1, 2, 3, 4]]})
+        assert (answer.status_code, answer.headers["x-forebay-reason"]) == (500, "transformer-misfit")
+        told = "preprocess of the transformer made 'image' FP32 [1, 3], and model digits takes 'image' FP32 [-1, 4]"
+        assert told in answer.json()["error"]
+        assert told in server.log.read_text()
+        # What a client sent itself, and what it sent of the right form, is its own fault.
+        given = [
+            {"name": "image", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]},
+            {"name": "image", "shape": [1, 4], "datatype": "FP32", "data": [-1, 2, 3, 4]},
+        ]
+        for each, message in zip(given, ("expected FP32 [-1, 4], got", "must not be negative"), strict=True):
+            answer = server.post("/v2/models/digits/infer", json={"inputs": [each]})
+            assert answer.status_code == 400
+            assert message in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (
+            'model_inputs = [Tensor("image", "FP32", [-1, 8, 8])]',
+            "the transformer's model_inputs are 'image' FP32 [-1, 8, 8], and model digits takes 'image' FP32 [-1, 4]",
+        ),
+        (
+            'model_outputs = [Tensor("label", "INT64", [-1])]',
+            "the transformer's model_outputs are 'label' INT64 [-1], and model digits gives 'scores' FP32 [-1, 2]",
+        ),
+    ],
+)
+def test_a_transformer_for_another_model_does_not_start(digits, tmp_path, declared, message):
+    script = f"""
+        from forebay.serving import Tensor
+
+        class Other:
+            {declared}
+
+            def preprocess(self, payload):
+                return payload
+    """
+    flags = ("--predictor", f"127.0.0.1:{digits.grpc_port}")
+    with serving(tmp_path, script, *flags, role="transformer", wait=False) as server:
+        assert server.process.wait(START_TIMEOUT_S) == 3
+        assert server.log.read_text().splitlines()[-1].startswith(message)
+
+
+def test_what_a_transformer_declares_is_held_against_what_it_makes(digits, tmp_path):
+    script = """
+        import numpy as np
+        from forebay.serving import Tensor
+
+        class Declaring:
+            model_inputs = [Tensor("image", "FP32", [-1, 4])]
+
+            def preprocess(self, payload):
+                return {"image": np.asarray(payload["rows"])}
+    """
+    flags = ("--predictor", f"127.0.0.1:{digits.grpc_port}")
+    with serving(tmp_path, script, *flags, role="transformer") as server:
+        # Of numpy's own float64 the declared type is made.
+        assert server.post("/predict", json={"rows": [[1.5, 2, 3, 4]]}).json() == [[3, 4]]
+        assert server.post("/predict", json={"rows": [[1.5, 2, 3]]}).status_code == 500
+        assert "preprocess: output 'image' was declared as FP32 [-1, 4]" in server.log.read_text()
+
+
 class Refusing(GRPCInferenceServiceServicer):
     """A predictor that answers as the queue in front of one does."""
 

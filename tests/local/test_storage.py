@@ -1,5 +1,6 @@
 """The storage initializer as a process, against a real S3 server (SeaweedFS) and a real full disk."""
 
+import contextlib
 import json
 import os
 import random
@@ -21,6 +22,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
+from forebay.local.ports import find_free_ports
 from forebay.serving.storage.download import PIECE_BYTES, WORKERS
 from tests.local.relay import relaying
 
@@ -57,14 +59,10 @@ def find_weed() -> str:
 def free_port() -> int:
     """A port whose number plus 10,000 is free as well: SeaweedFS takes that one for gRPC."""
     while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            try:
-                two.bind(("127.0.0.1", port - 10_000))
-            except OSError:
-                continue
-            return port - 10_000
+        (port,) = find_free_ports(1)
+        with contextlib.suppress(OSError), socket.socket() as other:
+            other.bind(("127.0.0.1", port + 10_000))
+            return port
 
 
 @pytest.fixture(scope="module")

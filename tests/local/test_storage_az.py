@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from azure.storage.blob import (
+    BlobBlock,
     BlobServiceClient,
     ContainerSasPermissions,
     ContentSettings,
@@ -15,9 +16,11 @@ from azure.storage.blob import (
 
 from forebay.serving.storage import Reason, StorageError, az_account, fetch, fetch_model
 from forebay.serving.storage.az import AzSource
+from tests.local.relay import relaying
 from tests.local.storage_servers import ensure_azurite, free_port, running
 
 BIG = random.Random(4).randbytes(20 * 1024 * 1024 + 11)
+WEIGHTS = b"weights!" * 1_250_000
 ACCOUNT = "devstoreaccount1"
 # Azurite's own, published by Microsoft for tests.
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -41,6 +44,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         models.upload_blob("digits/3/config.pbtxt", b'name: "digits"')
         models.upload_blob("digits/3/1/model.onnx", BIG)
         models.upload_blob("digits/3/empty.txt", b"")
+        # As tools upload what is large: such a blob has no MD5.
+        blocks = models.get_blob_client("blocks/model.onnx")
+        for number in range(0, len(WEIGHTS), 4_000_000):
+            blocks.stage_block(f"{number:08}", WEIGHTS[number : number + 4_000_000])
+        blocks.commit_block_list([BlobBlock(f"{number:08}") for number in range(0, len(WEIGHTS), 4_000_000)])
         wrong = ContentSettings(content_md5=bytearray(16))
         models.upload_blob("damaged/model.onnx", b"hello").set_http_headers(wrong)
         service.create_container("public", public_access="container").upload_blob("a/model.onnx", b"open")
@@ -145,3 +153,24 @@ def test_wrong_names_and_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AZURE_STORAGE_SERVICE_ENDPOINT", f"http://127.0.0.1:1/{ACCOUNT}")
     monkeypatch.setitem(az_account._OPTIONS, "retry_total", 0)
     assert failing(f"az://{ACCOUNT}/models/digits", tmp_path / "m").reason is Reason.ENDPOINT_UNREACHABLE
+
+
+def test_a_blob_without_an_md5_is_compared_answer_by_answer(
+    azurite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_KEY", KEY)
+    uri = f"az://{ACCOUNT}/models/blocks"
+    source = AzSource(uri)
+    (item,) = source.find().items
+    assert source.sums(item) == ()
+    source.close()
+    assert (fetch(uri, tmp_path / "m") / "model.onnx").read_bytes() == WEIGHTS
+    for name in ("initial_backoff", "increment_base"):
+        monkeypatch.setitem(az_account._OPTIONS, name, 0)
+    with relaying(
+        azurite.removesuffix(f"/{ACCOUNT}"), alter=lambda data: data.replace(b"weights!", b"Weights!")
+    ) as relay:
+        monkeypatch.setenv("AZURE_STORAGE_SERVICE_ENDPOINT", f"{relay.address}/{ACCOUNT}")
+        error = failing(uri, tmp_path / "altered")
+    assert (error.reason, "MD5" in error.message) == (Reason.CORRUPT_DOWNLOAD, True)
+    assert not (tmp_path / "altered").exists()

@@ -60,6 +60,7 @@ class Node:
     def __init__(self, folder: Path) -> None:
         self.root, self.kubelet, self.log = folder / "cache", folder / "kubelet", folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}
         self.port = 0
 
     @property
@@ -77,7 +78,9 @@ class Node:
         command += [f"--kubelet={self.kubelet}", f"--size-limit={size_limit}", f"--port={self.port}"]
         command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env={**os.environ, **environment, **self.environment}
+            )
         eventually(self._is_up)
 
     def _is_up(self) -> bool:
@@ -166,3 +169,15 @@ def await_state(volume: Path, state: str) -> Json:
 
 def walk(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
+
+
+def walk_children(pid: int) -> list[int]:
+    """Of all threads: any may have started one."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(each) for each in (task / "children").read_text().split()]
+    return found
+
+
+def read_command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()

@@ -1,11 +1,13 @@
 """A tap before a server: counts what is fetched, and holds it back where a test wants that."""
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Iterator
 
 _BLOCK = 64 * 1024
+_SIGNER = re.compile(rb"Credential=([^/]+)/")
 
 
 class Tap:
@@ -14,6 +16,9 @@ class Tap:
     def __init__(self, port: int, address: str = "127.0.0.1") -> None:
         self._address = address
         self.asked: list[str] = []
+        self.posted: list[str] = []
+        # Whose keys requests were signed with.
+        self.signers: set[str] = set()
         self.bytes = 0
         self._port = port
         self._left: int | None = None
@@ -57,10 +62,19 @@ class Tap:
                 threading.Thread(target=self._answer, args=(backend, client), daemon=True).start()
 
     def _ask(self, client: socket.socket, backend: socket.socket) -> None:
+        place = None
         with contextlib.suppress(OSError):
             while block := client.recv(_BLOCK):
                 if block.startswith(b"GET "):
+                    place = None
                     self.asked.append(block.split(b" ")[1].decode().partition("?")[0])
+                elif block.startswith(b"POST "):
+                    place = len(self.posted)
+                    self.posted.append(block.decode(errors="replace"))
+                elif place is not None:
+                    # The body comes after its head, or with it.
+                    self.posted[place] += block.decode(errors="replace")
+                self.signers |= {each.decode() for each in _SIGNER.findall(block)}
                 backend.sendall(block)
             backend.shutdown(socket.SHUT_WR)
 

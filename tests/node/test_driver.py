@@ -13,7 +13,7 @@ import trustme
 
 from forebay.node import mounts
 from tests.e2e.bucket import Bucket
-from tests.node.site import Node, await_state, eventually, read_state, walk
+from tests.node.site import Node, await_state, eventually, read_command, read_state, walk, walk_children
 from tests.node.tap import Tap
 from tests.unit.serving.storage.conftest import Web
 
@@ -272,15 +272,3 @@ def test_a_secret_gives_no_say_over_the_agent(node: Node, bucket: Bucket, tap: T
         assert not any(f"{name}=" in environment for name in hostile)
     tap.let_go()
     await_state(volume, "Cached")
-
-
-def walk_children(pid: int) -> list[int]:
-    """Of all threads: any may have started one."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(each) for each in (task / "children").read_text().split()]
-    return found
-
-
-def read_command(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()

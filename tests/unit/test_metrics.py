@@ -7,7 +7,15 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
-from forebay.metrics import LABELS, STATS_FILTER, InstanceSample, QueueStats, build_families, parse_queue_stats
+from forebay.metrics import (
+    LABELS,
+    LOAD_FILTER,
+    STATS_FILTER,
+    InstanceSample,
+    QueueStats,
+    build_families,
+    parse_queue_stats,
+)
 
 STATS = Path(__file__).parent / "local/envoy_stats"
 
@@ -85,3 +93,15 @@ def test_names_and_labels():
         "forebay_queue_depth",
         "forebay_queue_rejected_total",
     }
+
+
+def test_what_a_transformer_has_passed_on_is_its_predictors_load() -> None:
+    line = 'envoy_cluster_upstream_rq_{what}{{envoy_cluster_name="{cluster}"}} {value}\n'
+    counts = [("active", "queue", 9), ("pending_active", "queue", 2), ("active", "predictor", 7)]
+    counts += [("pending_active", "predictor", 1)]
+    stats = parse_queue_stats(
+        "".join(line.format(what=what, cluster=name, value=number) for what, name, number in counts)
+    )
+    assert (stats.in_flight, stats.queued, stats.passed_on, stats.load) == (9, 2, 8, 3)
+    assert QueueStats(in_flight=1, passed_on=2).load == 0, "one that is tried again may count twice"
+    assert all(re.search(LOAD_FILTER, f"cluster.{name}.upstream_rq_{what}") for what, name, _ in counts)

@@ -5,6 +5,11 @@
 {{- .Values.fullnameOverride | default $name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* What runs beside the models, by the key of its values. */}}
+{{- define "forebay.components" -}}
+operator gateway{{ if eq .Values.autoscaling.provider "forebay" }} metrics{{ end }}
+{{- end -}}
+
 {{/* What an operator's or a gateway's pods are found by. Takes (dict "root" $ "component" "operator"). */}}
 {{- define "forebay.selector" -}}
 app.kubernetes.io/name: forebay

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from forebay.serving import BadRequest
+from forebay.serving import BadRequest, Tensor
 
 
 class Digits:
@@ -13,6 +13,9 @@ class Digits:
 
     # What `forebay check` sends: prepare.py makes it.
     example = "build/pictures/7-14.png"
+    # What prepare.py's model takes and gives: in front of another one, this transformer doesn't start.
+    model_inputs = (Tensor("image", "FP32", [-1, 64]),)
+    model_outputs = (Tensor("label", "INT64", [-1, 1]), Tensor("probabilities", "FP32", [-1, 10]))
 
     def preprocess(self, payload, request):
         if isinstance(payload, dict) and "image" in payload:

@@ -1,8 +1,11 @@
 """The API: pydantic models, from which the CRDs are generated."""
 
 from forebay.api.access import Access, ApiKeys, RateLimit
+from forebay.api.analysis import Agreement, Analysis, ErrorRate, Latency, Refusals
 from forebay.api.autoscaling import Autoscaling, Target
 from forebay.api.base import GROUP, VERSION, Kind, Metadata, Model, Rule
+from forebay.api.drill import Drill
+from forebay.api.fallback import Fallback, FixedAnswer
 from forebay.api.image_build import ImageBuild, ImageBuildSpec
 from forebay.api.model_deployment import (
     Component,
@@ -20,7 +23,22 @@ from forebay.api.model_source import Credentials, ModelSource
 from forebay.api.model_version import Lineage, ModelVersion, ModelVersionSpec, Tensor
 from forebay.api.packages import IndexCredentials, PackageIndex
 from forebay.api.pod_template import ContainerPatch, EnvVar, PodPatchMetadata, PodPatchSpec, PodTemplate
+from forebay.api.rollout import (
+    BlueGreen,
+    Canary,
+    CanaryMatch,
+    CanaryStep,
+    HeaderMatch,
+    Promote,
+    Recreate,
+    Retry,
+    Rollback,
+    Rollout,
+    StickyBy,
+)
+from forebay.api.shadow import Shadow, Tolerance
 from forebay.api.status import (
+    AnalysisStatus,
     ComponentStatus,
     Condition,
     ImageBuildStatus,
@@ -28,6 +46,7 @@ from forebay.api.status import (
     ModelInUse,
     ModelState,
     ModelVersionStatus,
+    RolloutStatus,
     Traffic,
 )
 
@@ -35,21 +54,34 @@ __all__ = [
     "GROUP",
     "VERSION",
     "Access",
+    "Agreement",
+    "Analysis",
+    "AnalysisStatus",
     "ApiKeys",
     "Autoscaling",
+    "BlueGreen",
+    "Canary",
+    "CanaryMatch",
+    "CanaryStep",
     "Component",
     "ComponentStatus",
     "Condition",
     "ContainerPatch",
     "Credentials",
     "Custom",
+    "Drill",
     "EnvVar",
+    "ErrorRate",
+    "Fallback",
+    "FixedAnswer",
     "Gpu",
+    "HeaderMatch",
     "ImageBuild",
     "ImageBuildSpec",
     "ImageBuildStatus",
     "IndexCredentials",
     "Kind",
+    "Latency",
     "Lineage",
     "Metadata",
     "Model",
@@ -67,12 +99,22 @@ __all__ = [
     "PodPatchSpec",
     "PodTemplate",
     "Predictor",
+    "Promote",
     "Queue",
     "RateLimit",
+    "Recreate",
+    "Refusals",
     "Resources",
+    "Retry",
+    "Rollback",
+    "Rollout",
+    "RolloutStatus",
     "Rule",
+    "Shadow",
+    "StickyBy",
     "Target",
     "Tensor",
+    "Tolerance",
     "Traffic",
     "Transformer",
     "Triton",

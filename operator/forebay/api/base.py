@@ -50,6 +50,22 @@ Duration = Annotated[
     StringConstraints(min_length=2, max_length=32, pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"),
     Form('whole numbers with the units h, m, s, ms: "30s", "1m30s", "500ms"'),
 ]
+# Of requests that wait for an instance.
+MaxHeld = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=10000,
+        description="How many requests each pod of the gateway holds at once; more are answered with 503 and "
+        "Retry-After.",
+    ),
+]
+# What the operator itself asks, or tells.
+HttpUrl = Annotated[
+    str,
+    StringConstraints(min_length=10, max_length=2048, pattern=r"^https?://[^/@?# \t\r\n]+([/?][^# \t\r\n]*)?$"),
+    Form("https://HOST/PATH, with no user and password in it"),
+]
 LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 LABEL_KEY_FORM = "up to 63 letters, digits, `-`, `_` and `.`, after an optional DNS name and `/`"
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317, pattern=LABEL_KEY), Form(LABEL_KEY_FORM)]

@@ -163,4 +163,6 @@ def without_none(value: Any) -> Any:
     """A default without what is left out in it."""
     if isinstance(value, Mapping):
         return {name: without_none(child) for name, child in value.items() if child is not None}
+    if isinstance(value, list):
+        return [without_none(child) for child in value]
     return value

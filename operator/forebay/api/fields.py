@@ -133,9 +133,14 @@ def places_of(kind: type[Model], name: str, path: Path) -> list[str]:
     """Where in the object a field of this name exists: the places closest to where it was written."""
     written = [step for step in path[:-1] if not isinstance(step, int)]
     found = [place for place in all_paths(kind) if place[-1] == name and place[0] == "spec"]
-    shared = {place: len(_common(written, list(place[:-1]))) for place in found}
-    best = max(shared.values(), default=0)
-    return [_show_place(kind, place) for place in found if shared[place] == best][:3]
+    steps = {place: _count_steps(written, list(place[:-1])) for place in found}
+    least = min(steps.values(), default=0)
+    return [_show_place(kind, place) for place in found if steps[place] == least][:3]
+
+
+def _count_steps(one: list[str], other: list[str]) -> int:
+    """How far apart two objects are: up to the first that holds both, and down again."""
+    return len(one) + len(other) - 2 * len(_common(one, other))
 
 
 def _show_place(kind: type[Model], place: tuple[str, ...]) -> str:

@@ -5,8 +5,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from forebay.api.base import Column, Cpu, Duration, Form, Kind, Memory, Model, Name, NamedList, OpenModel, Rule
+from forebay.api.model_source import Credentials
 from forebay.api.model_version import check_unique
 from forebay.api.pod_template import ContainerPatch, PodPatchMetadata
+from forebay.api.script_address import SCRIPT_FORMS, SCRIPT_RULE
 from forebay.api.status import ImageBuildStatus
 
 # A dot or a port, as without one Docker takes it for a folder of its own registry.
@@ -67,10 +69,11 @@ class ImageBuildSpec(Model):
     """What is built, and where it goes. Each change is another build."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        SCRIPT_RULE,
         Rule(
-            "self.script.contains('\\n')",
-            "must be Python source of two lines or more. A path, which ends in .py, is for the forebay command only",
-            ".script",
+            "!has(self.credentials) || !self.script.contains('\\n')",
+            "goes with a script that is an address (s3://, git+https://, https://): leave it out",
+            ".credentials",
         ),
         Rule(
             "duration(self.timeout) >= duration('1m') && duration(self.timeout) <= duration('24h')",
@@ -82,8 +85,15 @@ class ImageBuildSpec(Model):
         min_length=1,
         max_length=262144,
         repr=False,
-        description="Python source with one class, as predictor.custom.script of a ModelDeployment. The forebay "
-        "command also takes the path of a .py file beside the manifest.",
+        description="Python source with one class, as predictor.custom.script of a ModelDeployment; or the address of "
+        f"such a file, which the build downloads, with the modules that it imports from beside it: {SCRIPT_FORMS}. Let "
+        "it name what doesn't change, such as a tag or a digest: it is fetched once, and what it leads to later is "
+        "built when the spec changes. The forebay command also takes the path of a .py file beside the manifest.",
+    )
+    credentials: Credentials | None = Field(
+        default=None,
+        description="Credentials for the script's address: for git GIT_USERNAME and GIT_PASSWORD (which may be a "
+        "token), else as in model.credentials of a ModelDeployment.",
     )
     role: Literal["predictor", "transformer"] | None = Field(
         default=None, description="What the class is; when left out it follows from its methods."

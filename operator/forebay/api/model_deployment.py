@@ -5,18 +5,30 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PrivateAttr
 
 from forebay.api.access import Access
-from forebay.api.autoscaling import Autoscaling
-from forebay.api.base import Column, Cpu, Duration, Form, Kind, Memory, Model, Rule, Scale
+from forebay.api.autoscaling import Autoscaling, PredictorAutoscaling
+from forebay.api.base import Column, Cpu, Duration, Form, Kind, Memory, Model, Name, Rule, Scale
+from forebay.api.drill import Drill
+from forebay.api.fallback import FALLBACK_ANOTHER, FALLBACK_SOONER, Fallback
+from forebay.api.model_instances import ModelInstances
 from forebay.api.model_source import Credentials, ModelSource
 from forebay.api.packages import PackageIndex, Requirement
 from forebay.api.pod_template import PodTemplate
+from forebay.api.rollout import Rollout
 from forebay.api.script_address import SCRIPT_FORMS, SCRIPT_RULE
+from forebay.api.shadow import SHADOW_ANOTHER, Shadow
 from forebay.api.status import ModelDeploymentStatus
 
 
 class Gpu(Model):
     """GPUs of one instance."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.claim) || (self.count == 1 && self.resource == 'nvidia.com/gpu')",
+            "says itself which GPU and how much of it: leave count and resource out",
+            ".claim",
+        ),
+    )
     count: int = Field(default=1, ge=1, le=64, description="How many of the resource each instance takes.")
     resource: Annotated[str, Form("DOMAIN/NAME, such as nvidia.com/gpu")] = Field(
         default="nvidia.com/gpu",
@@ -25,6 +37,11 @@ class Gpu(Model):
         pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$",
         description="Name of the extended resource: nvidia.com/gpu, a MIG slice such as nvidia.com/mig-1g.10gb, or a "
         "shared GPU such as nvidia.com/gpu.shared.",
+    )
+    claim: Name | None = Field(
+        default=None,
+        description="A ResourceClaimTemplate in the same namespace, of which each instance gets a claim of its own, in "
+        "place of resource and count. Needs Kubernetes 1.34 and a DRA driver.",
     )
 
 
@@ -45,6 +62,11 @@ class Triton(Model):
         max_length=253,
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
         description="The model of the repository that the transformer calls; the ModelDeployment's name when left out.",
+    )
+    instances: ModelInstances | None = Field(
+        default=None,
+        description="Let the number of instances of the model inside each Triton follow the load, before there is "
+        "another Triton; the model's config.pbtxt says how many there are when left out.",
     )
 
 
@@ -152,6 +174,14 @@ REPLICAS_OR_AUTOSCALING = Rule(
 )
 
 
+GPU_USE = Rule(
+    "!has(self.autoscaling) || !has(self.autoscaling.target.gpu) || (has(self.resources.gpu) && "
+    "!self.resources.gpu.resource.contains('/mig-'))",
+    "is the use of what resources.gpu says, which must be there, and no MIG slice, of which none is told: write queue",
+    ".autoscaling.target.gpu",
+)
+
+
 def _container_rules(name: str, *, has_image: str) -> tuple[Rule, Rule]:
     """What may be said of containers, in a component whose own is called `name`."""
     return (
@@ -196,6 +226,17 @@ class Predictor(Component):
         Rule("has(self.triton) != has(self.custom)", "write exactly one of triton and custom"),
         *_container_rules("predictor", has_image="has(self.custom) && has(self.custom.image)"),
         REPLICAS_OR_AUTOSCALING,
+        GPU_USE,
+    )
+    autoscaling: PredictorAutoscaling | None = Field(
+        default=None, description="Let the number of instances follow the load, by a HorizontalPodAutoscaler."
+    )
+    concurrency: int = Field(
+        default=8,
+        ge=1,
+        le=4096,
+        description="How many requests one instance works on at once; the others wait in its queue. With "
+        "triton.instances, how many each instance of the model inside Triton works on.",
     )
     triton: Triton | None = Field(default=None, description="Serve the model with Triton: write `triton: {}`.")
     custom: Custom | None = Field(default=None, description="Serve the model with a script or an image of your own.")
@@ -207,6 +248,7 @@ class Transformer(Component):
     rules: ClassVar[tuple[Rule, ...]] = (
         *_container_rules("transformer", has_image="has(self.custom.image)"),
         REPLICAS_OR_AUTOSCALING,
+        GPU_USE,
     )
     custom: Custom = Field(description="The script or image that transforms.")
 
@@ -248,6 +290,7 @@ class ModelDeploymentSpec(Model):
             "goes with predictor.triton: a custom predictor is given the files as they are, so leave format out",
             ".model.format",
         ),
+        FALLBACK_SOONER,
     )
     model: ModelSource | None = Field(
         default=None, description="The model's files. A custom predictor that brings its own may leave this out."
@@ -258,6 +301,34 @@ class ModelDeploymentSpec(Model):
     )
     queue: Queue = Field(default=Queue(), description="The bounded queue in front of every instance.")
     access: Access = Field(default=Access(), description="Who may call the model, and how often.")
+    rollout: Rollout | None = Field(
+        default=None,
+        description="How a changed model takes over: left out, when all its instances are ready. `forebay serve` has "
+        "no rollouts, and says so.",
+    )
+    fallback: Fallback | None = Field(
+        default=None,
+        description="Who answers when the model is down, refuses, or is too slow. Such an answer has the header "
+        "`x-forebay-fallback`: the name of who gave it, or `response`.",
+    )
+    shadow: Shadow | None = Field(
+        default=None,
+        description="Who gets copies of requests, for a comparison (`forebay shadow`). While a step of a rollout has "
+        "copies made for a new revision, none are made for this one; nor are they of a request that waits for an "
+        "instance, or names a revision. `forebay serve` makes none.",
+    )
+    drill: Drill | None = Field(
+        default=None,
+        description="Break a revision on purpose for a bounded time (`forebay drill`). `forebay serve` has none, and "
+        "says so.",
+    )
+    suspend: bool = Field(
+        default=False,
+        description="Stop all instances, and answer requests with 503 and the reason `suspended`; false starts them "
+        "again: a rollout by steps then begins anew, and one that was aborted or failed stays so. Where none was under "
+        "way, a spec that was changed meanwhile takes over with no steps. `forebay serve` serves all the same, and "
+        "says so.",
+    )
 
 
 class ModelDeployment(Kind):
@@ -270,6 +341,8 @@ class ModelDeployment(Kind):
             "object is called after it, with a suffix, and Kubernetes allows 63",
             ".metadata.name",
         ),
+        FALLBACK_ANOTHER,
+        SHADOW_ANOTHER,
     )
     plural: ClassVar[str] = "modeldeployments"
     short_names: ClassVar[tuple[str, ...]] = ("md",)
@@ -280,6 +353,7 @@ class ModelDeployment(Kind):
         Column("Instances", "string", ".status.instances"),
         Column("URL", "string", ".status.url"),
         Column("Revision", "string", ".status.activeRevision", wide=True),
+        Column("Number", "integer", ".status.activeNumber", wide=True),
         Column("Model", "string", ".spec.model.uri", wide=True),
         Column("Version", "string", ".status.model.version", wide=True),
         Column("Message", "string", '.status.conditions[?(@.type=="Ready")].message', wide=True),

@@ -12,9 +12,12 @@ Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class CachedModel(Model):
-    """A model of the node: there, on its way, or failed."""
+    """A model of the node, or a script's libraries: there, on its way, or failed."""
 
-    uri: str = Field(max_length=2048, description="Its address, without a signature.")
+    uri: str = Field(
+        max_length=2048,
+        description="Its address, without a signature; of a script's libraries `libraries pandas>=2 + six`.",
+    )
     state: Literal["Cached", "Downloading", "Failed"] = Field(
         description="Cached (its files are there), Downloading, or Failed, for the pods that wait for it."
     )

@@ -126,8 +126,8 @@ WORDS: dict[str, Say] = {
     "string_too_short": lambda *_: "must not be empty",
     "string_too_long": _too_long,
     "too_long": _too_long,
-    "greater_than_equal": lambda kind, path, error: f"must be {error['ctx']['ge']} or more",
-    "less_than_equal": lambda kind, path, error: f"must be {error['ctx']['le']} or less",
+    "greater_than_equal": lambda kind, path, error: f"must be {error['ctx']['ge']:.15g} or more",
+    "less_than_equal": lambda kind, path, error: f"must be {error['ctx']['le']:.15g} or less",
     "duplicate_name": _duplicate,
     "literal_error": _literal,
 }

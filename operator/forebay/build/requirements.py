@@ -95,12 +95,6 @@ def clean_record(text: str) -> bytes:
     return made.getvalue().encode()
 
 
-def find_tops(tree: Tree) -> set[str]:
-    """The modules that can be imported of what was installed."""
-    names = {name.removeprefix(f"{PACKAGES}/").partition("/")[0] for name in tree}
-    return {name.partition(".")[0] for name in names if not name.endswith(".dist-info")}
-
-
 def read_constraints() -> list[str]:
     """What forebay.serving itself needs: a script's libraries lie before its own on the path."""
     try:

@@ -97,7 +97,7 @@ def status(  # noqa: PLR0913  (options)
     if name and everywhere:
         raise UserError(f"write forebay status {name}, or forebay status -A: not both")
     if name:
-        target, name = _build_named_target(name, namespace, context, kubeconfig)
+        target, name = build_named_target(name, namespace, context, kubeconfig)
         ready = run(show_one(target, name, watch=watch, console=build_console()))
     else:
         target = build_target(namespace, context, kubeconfig)
@@ -127,7 +127,7 @@ def logs(  # noqa: PLR0913  (options)
         raise UserError(f"there is no component {component}: write --component predictor or --component transformer")
     if follow and previous:
         raise UserError("a run that is over can't be followed: write --follow or --previous")
-    target, name = _build_named_target(name, namespace, context, kubeconfig)
+    target, name = build_named_target(name, namespace, context, kubeconfig)
     wanted = Wanted(component=component, container=container, previous=previous, tail=tail)
     run(show_logs(target, name, wanted, follow=follow, console=build_console()))
 
@@ -138,7 +138,7 @@ def predict(
     """Send files through a cluster's gateway. `where` is namespace, context and kubeconfig."""
     from forebay.cluster.predict import predict as predict_there  # noqa: PLC0415
 
-    target, name = _build_named_target(name, *where)
+    target, name = build_named_target(name, *where)
     return run(predict_there(target, name, files, api_key=api_key, console=build_console()))
 
 
@@ -163,10 +163,10 @@ def build_target(namespace: str | None, context: str | None, kubeconfig: str | N
     return Target(namespace=namespace, context=context, kubeconfig=kubeconfig)
 
 
-def _build_named_target(
+def build_named_target(
     name: str, namespace: str | None, context: str | None, kubeconfig: str | None
 ) -> tuple["Target", str]:
-    """The target, and the name without its namespace."""
+    """The target, and the name without its namespace. Raises UserError where two are said."""
     before, slash, rest = name.rpartition("/")
     if slash and namespace not in (None, before):
         raise UserError(f"{name} is in namespace {before}, -n says {namespace}: leave one of them out")

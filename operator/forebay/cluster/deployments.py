@@ -7,7 +7,7 @@ from typing import Any
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.session import Cluster
 from forebay.kube.client import ApiError
-from forebay.kube.resources import MODEL_DEPLOYMENT, POD
+from forebay.kube.resources import DEPLOYMENT, MODEL_DEPLOYMENT, POD, Resource
 from forebay.plan.names import build_owner_labels
 
 Json = dict[str, Any]
@@ -39,9 +39,20 @@ async def find_deployment(cluster: Cluster, name: str) -> Json:
 
 async def list_pods(cluster: Cluster, name: str) -> list[Json]:
     """The pods of a ModelDeployment."""
+    return sorted(await list_own(cluster, name, POD), key=lambda pod: str(pod["metadata"]["name"]))
+
+
+async def list_workloads(cluster: Cluster, name: str) -> list[Json]:
+    """The Deployments of a ModelDeployment."""
+    return await list_own(cluster, name, DEPLOYMENT)
+
+
+async def list_own(cluster: Cluster, name: str, kind: Resource) -> list[Json]:
+    """What has the labels of a ModelDeployment."""
     selector = ",".join(f"{key}={value}" for key, value in build_owner_labels(deployment=name).items())
-    found = await cluster.client.read(POD.path(namespace=cluster.namespace), labelSelector=selector)
-    return sorted(found["items"], key=lambda pod: str(pod["metadata"]["name"]))
+    found = await cluster.client.read(kind.path(namespace=cluster.namespace), labelSelector=selector)
+    items: list[Json] = found["items"]
+    return items
 
 
 def is_current(deployment: Mapping[str, Any]) -> bool:

@@ -15,7 +15,17 @@ from forebay.cluster.objects import Objects, apply_all
 from forebay.cluster.rollout import wait_until_available
 from forebay.cluster.session import Cluster, Target, connect
 from forebay.kube.client import Client
-from forebay.kube.resources import DEPLOYMENT, IMAGE_BUILD, MODEL_DEPLOYMENT, MODEL_VERSION, POD, SECRET, Resource
+from forebay.kube.resources import (
+    API_SERVICE,
+    DEPLOYMENT,
+    IMAGE_BUILD,
+    MODEL_DEPLOYMENT,
+    MODEL_VERSION,
+    POD,
+    SECRET,
+    Resource,
+)
+from forebay.plan.names import COMPONENT_LABEL
 from forebay.status.lines import list_words
 
 Json = dict[str, Any]
@@ -23,6 +33,7 @@ Json = dict[str, Any]
 # Namespaces that are there without Forebay.
 _KUBERNETES_OWN = ("default", "kube-system", "kube-public", "kube-node-lease")
 _WORTH_KEEPING = (MODEL_DEPLOYMENT, MODEL_VERSION, IMAGE_BUILD, POD, DEPLOYMENT, VOLUME_CLAIM, SECRET)
+_OTHER_METRICS = "models scale on cpu, memory and what that offers; with Helm see autoscaling.provider"
 _NEXT = """
 Next:
   kubectl apply{flags} -f FILE.yaml       # a ModelDeployment
@@ -39,14 +50,17 @@ def render(namespace: str, images: Mapping[str, str]) -> str:
 async def install(target: Target, *, images: Mapping[str, str], timeout_s: float, console: Console) -> None:
     """Apply the manifests, and wait until the operator and the gateway are available."""
     namespace = target.namespace or SYSTEM_NAMESPACE
-    manifests = build_manifests(namespace=namespace, images=images)
-    deployments = [each for each in manifests if each["kind"] == DEPLOYMENT.kind]
+    wanted = build_manifests(namespace=namespace, images=images)
 
     def say(text: str) -> None:
         console.print(f"[dim]•[/] {escape(text)}", highlight=False, soft_wrap=True)
 
     async with connect(target) as cluster:
         say(f"installing Forebay in namespace {namespace} of context {cluster.context}")
+        manifests, owner = await _leave_out_metrics(cluster.client, wanted)
+        if owner:
+            say(f"the cluster's custom-metrics API is {owner}'s and stays so: {_OTHER_METRICS}")
+        deployments = [each for each in manifests if each["kind"] == DEPLOYMENT.kind]
         await _check_free(cluster.client, deployments)
         with console.status("applying"):
             await apply_all(cluster.client, manifests, say=say)
@@ -60,9 +74,9 @@ async def install(target: Target, *, images: Mapping[str, str], timeout_s: float
 async def uninstall(target: Target, *, crds: bool, console: Console) -> None:
     """Delete what install applies. CRDs, and with them all ModelDeployments, only where asked for."""
     namespace = target.namespace or SYSTEM_NAMESPACE
-    manifests = build_manifests(namespace=namespace)
     kept = (NAMESPACE.kind, *(() if crds else (CRD.kind,)))
     async with connect(target) as cluster:
+        manifests, _ = await _leave_out_metrics(cluster.client, build_manifests(namespace=namespace))
         await _check_free(cluster.client, [each for each in manifests if each["kind"] == DEPLOYMENT.kind])
         objects = Objects(cluster.client)
         gone = [each for each in reversed(manifests) if each["kind"] not in kept and await objects.delete(each)]
@@ -81,6 +95,18 @@ async def describe_objects(target: Target) -> str:
         kinds = (MODEL_DEPLOYMENT, MODEL_VERSION, IMAGE_BUILD)
         counts = {each.kind: len(await _list(cluster.client, each, "")) for each in kinds}
     return " and ".join(f"{count} {kind}s" for kind, count in counts.items() if count)
+
+
+async def _leave_out_metrics(client: Client, manifests: list[Json]) -> tuple[list[Json], str]:
+    """The manifests, less the custom-metrics API where that is another's already, and whose it is."""
+    (wanted,) = [each for each in manifests if each["kind"] == API_SERVICE.kind]
+    found = await client.find(API_SERVICE.path(name=wanted["metadata"]["name"]))
+    service = (found or wanted)["spec"].get("service") or {}
+    owner = (service.get("namespace"), service.get("name"))
+    if owner == (wanted["spec"]["service"]["namespace"], wanted["spec"]["service"]["name"]):
+        return manifests, ""
+    left = [each for each in manifests if each["metadata"].get("labels", {}).get(COMPONENT_LABEL) != "metrics"]
+    return left, "/".join(str(each) for each in owner)
 
 
 async def _check_free(client: Client, deployments: list[Json]) -> None:
@@ -114,7 +140,7 @@ async def _list(client: Client, resource: Resource, namespace: str) -> list[Json
 
 def _is_own(item: Json) -> bool:
     labels = item["metadata"].get("labels", {})
-    return labels.get("app.kubernetes.io/component") in ("operator", "gateway")
+    return labels.get(COMPONENT_LABEL) in ("operator", "gateway", "metrics")
 
 
 async def _tell_what_stays(cluster: Cluster, manifests: list[Json], console: Console) -> None:

@@ -36,7 +36,7 @@ async def predict(target: Target, name: str, files: Sequence[Path], *, api_key: 
     async with connect(target) as cluster:
         deployment = await find_deployment(cluster, name)
         check_serving(deployment, flags=target.flags)
-        async with _reach(cluster, deployment) as (base, forward):
+        async with reach(cluster, deployment) as (base, forward):
             to = build_receiver(deployment, base=base, api_key=api_key)
             try:
                 return all([await asyncio.to_thread(send, to, file, console=console) for file in files])
@@ -76,7 +76,7 @@ def build_receiver(deployment: Json, *, base: str, api_key: str = "") -> Receive
 
 
 @asynccontextmanager
-async def _reach(cluster: Cluster, deployment: Json) -> AsyncIterator[tuple[str, PortForward | None]]:
+async def reach(cluster: Cluster, deployment: Json) -> AsyncIterator[tuple[str, PortForward | None]]:
     """The base URL of the gateway: a port of one of its pods, or its address outside where that isn't allowed."""
     try:
         pod = await find_gateway(cluster)

@@ -20,7 +20,6 @@ from forebay.cluster.commands import (
 from forebay.errors import UserError
 
 ModelName = Annotated[str, typer.Argument(help="Model, as in digits.")]
-Reference = Annotated[str, typer.Argument(help="Version: MODEL:VERSION or MODEL@ALIAS.")]
 
 
 def push(  # noqa: PLR0913  (options)
@@ -114,23 +113,6 @@ def alias(
         raise UserError(f"{reference} is no alias: write forebay alias {reference.partition(':')[0]}@champion VERSION")
     target = build_target(namespace, context, kubeconfig)
     run(give_alias(target, reference, version.rpartition(":")[2], console=build_console()))
-
-
-def compare(
-    one: Reference,
-    other: Reference,
-    *,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
-) -> None:
-    """Show what was measured of two versions side by side, and what differs of all else."""
-    from forebay.cluster.registry.commands import show_comparison  # noqa: PLC0415
-
-    for each in (one, other):
-        if ":" not in each and "@" not in each:
-            raise UserError(f"{each} names no version: write {each}:VERSION or {each}@ALIAS")
-    run(show_comparison(build_target(namespace, context, kubeconfig), one, other, console=build_console()))
 
 
 def read_metrics(given: Sequence[str]) -> dict[str, float]:

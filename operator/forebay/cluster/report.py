@@ -32,7 +32,7 @@ class Seen:
 def build_table(found: Sequence[Json], *, everywhere: bool, now: datetime) -> RenderableType:
     """A line for each, as kubectl has it."""
     where = ("NAMESPACE",) if everywhere else ()
-    table = _build_grid(*where, "NAME", "READY", "REASON", "INSTANCES", "REVISION", "AGE", "URL")
+    table = build_grid(*where, "NAME", "READY", "REASON", "INSTANCES", "REVISION", "AGE", "URL")
     for each in found:
         metadata, status, ready = each["metadata"], each.get("status", {}), describe_ready(each)
         table.add_row(
@@ -60,14 +60,14 @@ def build_report(seen: Seen, *, flags: str, now: datetime) -> RenderableType:
     parts: list[RenderableType] = [sentence, Text(ready["message"])]
     if hint := build_hint(ready["reason"], name=metadata["name"], flags=flags):
         parts.append(Text.assemble(("next: ", "dim"), hint))
-    facts = _build_grid(header=False)
+    facts = build_grid(header=False)
     for name, value in _list_facts(status):
         facts.add_row(Text(name, style="dim"), value)
     parts += [Text(""), facts]
     tables = (
         ("Components", _build_components(status)),
         ("Conditions", _build_conditions(deployment, now)),
-        ("Pods", _build_pods(seen.pods, now)),
+        ("Pods", build_pods(seen.pods, now)),
         ("Events", _build_events(seen.events, now)),
     )
     for title, table in tables:
@@ -95,7 +95,7 @@ def _list_facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _build_components(status: Mapping[str, Any]) -> Table:
-    table = _build_grid("COMPONENT", "READY", "MODEL", "WORKLOAD", "MESSAGE")
+    table = build_grid("COMPONENT", "READY", "MODEL", "WORKLOAD", "MESSAGE")
     for each in status.get("components", []):
         model = each.get("model") or {}
         said = describe_model(model) if model else ""
@@ -105,7 +105,7 @@ def _build_components(status: Mapping[str, Any]) -> Table:
 
 
 def _build_conditions(deployment: Mapping[str, Any], now: datetime) -> Table:
-    table = _build_grid("CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE")
+    table = build_grid("CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE")
     conditions = deployment.get("status", {}).get("conditions", [])
     order = {name: index for index, name in enumerate(_CONDITIONS)}
     for each in sorted(conditions, key=lambda condition: order.get(condition["type"], len(order))):
@@ -114,8 +114,9 @@ def _build_conditions(deployment: Mapping[str, Any], now: datetime) -> Table:
     return table
 
 
-def _build_pods(pods: Sequence[Json], now: datetime) -> Table:
-    table = _build_grid("POD", "READY", "STATE", "RESTARTS", "AGE", "NODE")
+def build_pods(pods: Sequence[Json], now: datetime) -> Table:
+    """A line for each."""
+    table = build_grid("POD", "READY", "STATE", "RESTARTS", "AGE", "NODE")
     for pod in pods:
         metadata, status = pod["metadata"], pod.get("status", {})
         containers = status.get("containerStatuses", [])
@@ -138,7 +139,7 @@ def _build_pods(pods: Sequence[Json], now: datetime) -> Table:
 
 
 def _build_events(events: Sequence[Json], now: datetime) -> Table:
-    table = _build_grid("AGE", "TYPE", "REASON", "MESSAGE")
+    table = build_grid("AGE", "TYPE", "REASON", "MESSAGE")
     ordered = sorted(events, key=_find_time)
     for each in ordered[-_MOST_EVENTS:]:
         age, style = describe_age(_find_time(each), now), "yellow" if each.get("type") == "Warning" else ""
@@ -150,7 +151,8 @@ def _find_time(event: Json) -> str:
     return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
-def _build_grid(*titles: str, header: bool = True) -> Table:
+def build_grid(*titles: str, header: bool = True) -> Table:
+    """A table with no lines, whose long columns go on in a second line where the terminal is narrow."""
     table = Table(box=None, show_header=header, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for title in titles:
         table.add_column(title, no_wrap=title not in _FOLDED, overflow="fold")

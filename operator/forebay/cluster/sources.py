@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forebay.cluster.errors import ClusterError
+from forebay.plan.names import COMPONENT_LABEL
 from forebay.status.containers import DOWNLOAD
 
 Json = dict[str, Any]
@@ -53,7 +54,7 @@ def list_sources(pods: Sequence[Json], wanted: Wanted) -> list[Source]:
 
 
 def _component_of(pod: Json) -> str:
-    return str(pod["metadata"]["labels"].get("app.kubernetes.io/component", ""))
+    return str(pod["metadata"]["labels"].get(COMPONENT_LABEL, ""))
 
 
 def _list_containers(pod: Json) -> list[Json]:

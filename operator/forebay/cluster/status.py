@@ -33,7 +33,7 @@ async def show_all(target: Target, *, everywhere: bool, watch: bool, console: Co
             return f"no ModelDeployment {where}: kubectl apply -f FILE.yaml", True
         return build_table(found, everywhere=everywhere, now=datetime.now(UTC)), all(map(is_ready, found))
 
-    return await _show(target, look, watch=watch, console=console)
+    return await show(target, look, watch=watch, console=console)
 
 
 async def show_one(target: Target, name: str, *, watch: bool, console: Console) -> bool:
@@ -45,7 +45,7 @@ async def show_one(target: Target, name: str, *, watch: bool, console: Console) 
         seen = Seen(deployment=deployment, pods=pods, events=await _list_events(cluster, deployment))
         return build_report(seen, flags=target.flags, now=datetime.now(UTC)), is_ready(deployment)
 
-    return await _show(target, look, watch=watch, console=console)
+    return await show(target, look, watch=watch, console=console)
 
 
 def is_ready(deployment: Json) -> bool:
@@ -53,7 +53,8 @@ def is_ready(deployment: Json) -> bool:
     return is_current(deployment) and find_condition(deployment, "Ready").get("status") == "True"
 
 
-async def _show(target: Target, look: Callable[[Cluster], Awaitable[View]], *, watch: bool, console: Console) -> bool:
+async def show(target: Target, look: Callable[[Cluster], Awaitable[View]], *, watch: bool, console: Console) -> bool:
+    """Print what is seen, or go on doing so; whether all of it is ready."""
     async with connect(target) as cluster:
         view, ready = await look(cluster)
         if not watch:

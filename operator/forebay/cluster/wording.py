@@ -29,8 +29,14 @@ _HINTS: dict[str, str] = {
     Reason.GATEWAY_NOT_READY: "forebay check{flags}",
     Reason.ROUTING: "forebay check{flags}",
     Reason.STARTING: "forebay status {name} --watch{flags}",
-    Reason.ROLLING_OUT: "forebay status {name} --watch{flags}",
+    Reason.ROLLING_OUT: "forebay rollout {name} --watch{flags}",
+    Reason.ROLLOUT_PAUSED: "forebay rollout {name}{flags}",
+    Reason.ROLLBACK_FAILED: "forebay history {name}{flags}",
+    Reason.ROLLOUT_FAILED: "forebay rollout {name}{flags}",
+    Reason.ANALYSIS_FAILED: "forebay rollout {name}{flags}",
     Reason.READY: "forebay predict {name} FILE{flags}",
+    Reason.ASLEEP: "forebay predict {name} FILE{flags}",
+    Reason.WAKING: "forebay status {name} --watch{flags}",
 }
 
 

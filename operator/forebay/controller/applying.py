@@ -6,11 +6,15 @@ from typing import Any
 
 from forebay.kube.apply import Applier, ChildConflictError, OwnerReference
 from forebay.kube.children import Child, Id
-from forebay.kube.client import ApiError
+from forebay.kube.client import PASSING, ApiError
+from forebay.kube.resources import AUTOSCALER, SCALED_OBJECT
 from forebay.observation import Reason, Trouble
+from forebay.plan.names import COMPONENT_LABEL
 
 Json = dict[str, Any]
 
+# Either of them sets the number of a Deployment's instances.
+SCALERS = (AUTOSCALER.kind, SCALED_OBJECT.kind)
 _UNTYPED = "failed to create typed patch object"
 
 
@@ -50,7 +54,7 @@ async def _apply(
         await applier.apply(reference, manifest)
         return
     there = known.get(Id("Deployment", name))
-    is_scaled = Id("HorizontalPodAutoscaler", name) in known
+    is_scaled = any(Id(kind, name) in known for kind in SCALERS)
     if there and not applier.is_settled(reference, manifest) and (there.created_entry is not None or not is_scaled):
         # Whoever wrote `replicas` before and doesn't now would set it to 1: somebody else must hold it meanwhile.
         await applier.apply_replicas(reference, name, replicas[name])
@@ -70,10 +74,10 @@ def explain(error: ApiError, manifest: Json) -> Trouble:
         case HTTPStatus.FORBIDDEN:
             return Trouble(reason=Reason.FORBIDDEN, message=f"{child} is forbidden: {said}", stalled=True)
         case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY if manifest["kind"] == "Deployment":
-            role = manifest["metadata"]["labels"]["app.kubernetes.io/component"]
+            role = manifest["metadata"]["labels"][COMPONENT_LABEL]
             message = f"Kubernetes refuses the pods of the {role}: mend spec.{role}.podTemplate. It says: {said}"
             return Trouble(reason=Reason.INVALID_POD_TEMPLATE, message=message, stalled=True)
-        case HTTPStatus.UNAUTHORIZED | HTTPStatus.CONFLICT | HTTPStatus.REQUEST_TIMEOUT | HTTPStatus.TOO_MANY_REQUESTS:
+        case status if status in PASSING:
             raise error
         case status if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             return Trouble(reason=Reason.APPLY_FAILED, message=f"{child} is refused: {said}", stalled=True)

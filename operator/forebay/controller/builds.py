@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from forebay.api import ImageBuild
 from forebay.controller.applying import apply_all
-from forebay.controller.reconcile import describe_invalid, identify
+from forebay.controller.own_children import identify
+from forebay.controller.unusable import describe_invalid
 from forebay.controller.wakeups import Wakeups
 from forebay.controller.world import follow_owned, state_of
 from forebay.kube.apply import Applier, OwnerReference

@@ -3,15 +3,26 @@
 Children and pods are followed by `kube.watch`: kopf doesn't tell of what went while its stream was interrupted.
 """
 
+import ssl
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from typing import Any
 
 from forebay.controller.lean_kopf import kopf
 from forebay.controller.tasks import run_until_one_ends
 from forebay.controller.world import Wake, World, state_of
+from forebay.kube.connection import accept_old
 from forebay.kube.holdings import Owner
 from forebay.kube.resources import MODEL_DEPLOYMENT
 from forebay.settings import Settings
+
+
+class _Lenient(kopf.ConnectionInfo):
+    """A way to the apiserver of an old cluster, too."""
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        """For TLS."""
+        return accept_old(super().as_ssl_context())
 
 
 class NoDiffs(kopf.DiffBaseStorage):
@@ -38,7 +49,8 @@ def build_registry(world: World, *, wake: Wake) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        found = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        return _Lenient(**{each.name: getattr(found, each.name) for each in fields(found)}) if found else None
 
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:

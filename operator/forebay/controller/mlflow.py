@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from forebay.kube.holdings import Owner
 from forebay.mlflow.lookup import Lookup
-from forebay.mlflow.server import Login, Server, check_address
+from forebay.mlflow.server import Server, check_address
 from forebay.plan.mlflow import is_mlflow
 from forebay.plan.versions import RegistryUnavailableError, UnusableVersionError, Version, VersionError
+from forebay.serving.mlflow_login import Login
 
 Json = dict[str, Any]
 
@@ -83,7 +84,8 @@ class MlflowModels:
         until = loop.time() + interval_s
         while (left_s := until - loop.time()) > 0:
             try:
-                await asyncio.wait_for(self._named_anew.wait(), timeout=left_s)
+                async with asyncio.timeout(left_s):
+                    await self._named_anew.wait()
             except TimeoutError:
                 return
             self._named_anew.clear()

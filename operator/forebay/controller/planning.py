@@ -1,14 +1,19 @@
 """The plan of a ModelDeployment, made once per generation for as long as it is being worked on."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from forebay.api import ModelDeployment
+from forebay.plan.history import Record, RollbackError, build_data, list_titles, restore
 from forebay.plan.manifests import build_manifests
+from forebay.plan.providers import keep_awake
 from forebay.plan.resolve import Serving, resolve
 from forebay.plan.site import Site
+from forebay.plan.strategy import without_steps
 from forebay.plan.versions import Version, pin
 from forebay.plan.workloads import Revision, build_revision
 
@@ -19,12 +24,19 @@ _MOST = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a ModelDeployment asks for. `version` is the ModelVersion that it names, if it does."""
+    """What a ModelDeployment asks for. `version` is the ModelVersion that it names, if it does.
+
+    `data` is what is kept of it in the history. Of what is served again `restored` is the revision, and `unwanted` that
+    of the spec.
+    """
 
     serving: Serving
     target: Revision
     manifests: Sequence[Json]
+    data: Json
     version: Version | None = None
+    restored: Record | None = None
+    unwanted: str = ""
 
 
 class Planner:
@@ -42,17 +54,74 @@ class Planner:
         # Labels and the version are part of the plan, and change without a new generation.
         labels = str(sorted(metadata.get("labels", {}).items()))
         key = (metadata["uid"], metadata["generation"], labels, version and version.content)
+        return self._remember(key, lambda: self._make(body, version))
+
+    def choose(self, body: Mapping[str, Any], version: Version | None, records: Mapping[str, Record]) -> Plan:
+        """The plan of an object, or of what is to be served again in its place. Raises ValidationError, and
+        RollbackError where that can't be.
+        """
+        plan = self.plan(body, version)
+        strategy = plan.serving.strategy
+        if not strategy.restored or not _is_unwanted(plan, records.get(strategy.unwanted)):
+            return plan
+        record = records.get(strategy.restored)
+        if record is None:
+            raise RollbackError(
+                f"there is no revision {strategy.restored} in the history any more, as spec.rollout.rollback.to says: "
+                f"there are {list_titles(records)}: name one of these, or take rollback away"
+            )
+        metadata = body["metadata"]
+        labels = str(sorted(metadata.get("labels", {}).items()))
+        key = (metadata["uid"], metadata["generation"], labels, record.name, record.title, plan.target.name)
+        return self._remember(key, lambda: self._restore(body, record, plan))
+
+    def _remember(self, key: tuple[object, ...], make: Callable[[], Plan]) -> Plan:
         if key not in self._made:
-            self._made[key] = self._make(body, version)
+            self._made[key] = make()
             if len(self._made) > _MOST:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
         return self._made[key]
 
+    def _restore(self, body: Mapping[str, Any], record: Record, plan: Plan) -> Plan:
+        # The engine of the rules takes memory, and few need it.
+        from forebay.api.fields import show_path  # noqa: PLC0415
+        from forebay.api.rules import check_object  # noqa: PLC0415
+
+        restored = {**body, "spec": restore(body["spec"], record.data)}
+        try:
+            broken = check_object(_read(restored))
+            made = self._make(restored, record.version)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            raise RollbackError(_explain(record, ".".join(map(str, found["loc"])), found["msg"])) from None
+        if broken:
+            field = show_path(broken[0].path) + broken[0].rule.field
+            raise RollbackError(_explain(record, field, broken[0].rule.message))
+        serving = replace(made.serving, strategy=without_steps(made.serving.strategy))
+        return replace(made, serving=serving, restored=record, unwanted=plan.target.name)
+
     def _make(self, body: Mapping[str, Any], version: Version | None) -> Plan:
-        spec_only = {name: value for name, value in body.items() if name != "status"}
-        read = ModelDeployment.model_validate(spec_only, strict=True, by_alias=True, by_name=False)
-        serving = resolve(pin(read, version) if version else read)
+        read = _read(body)
+        serving = keep_awake(resolve(pin(read, version) if version else read), self._site)
         target = build_revision(serving, self._site)
         manifests = build_manifests(serving, self._site, target)
-        return Plan(serving=serving, target=target, manifests=manifests, version=version)
+        data = build_data(body["spec"], version, target)
+        return Plan(serving=serving, target=target, manifests=manifests, data=data, version=version)
+
+
+def _read(body: Mapping[str, Any]) -> ModelDeployment:
+    spec_only = {name: value for name, value in body.items() if name != "status"}
+    return ModelDeployment.model_validate(spec_only, strict=True, by_alias=True, by_name=False)
+
+
+def _is_unwanted(plan: Plan, record: Record | None) -> bool:
+    """Whether a plan is of the revision that isn't wanted: by another version of Forebay it has another name."""
+    return plan.target.name == plan.serving.strategy.unwanted or (record is not None and record.is_same(plan.data))
+
+
+def _explain(record: Record, field: str, wrong: str) -> str:
+    return (
+        f"revision {record.title}, as spec.rollout.rollback.to says, can't be served any more: {field}: {wrong}. Name "
+        f"another one, or write what is wanted into the spec: `forebay diff` shows what it was"
+    )

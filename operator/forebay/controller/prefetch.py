@@ -1,24 +1,22 @@
 """Keeps the DaemonSets that fetch versions on nodes, and tells how far they are."""
 
-from collections.abc import Mapping
-from http import HTTPStatus
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from forebay.controller.registry import Entry
-from forebay.kube.apply import OwnerReference
-from forebay.kube.children import APPLIED, MANAGER
-from forebay.kube.client import APPLY, ApiError, Client
+from forebay.controller.applying import apply_all
+from forebay.controller.registry import Entry, Model
+from forebay.kube.apply import Applier, OwnerReference
+from forebay.kube.children import Children, Id
+from forebay.kube.client import Client
 from forebay.kube.holdings import Owner
 from forebay.kube.resources import DAEMON_SET, MODEL_VERSION
 from forebay.observation import Reason, Trouble
-from forebay.plan.names import digest
 from forebay.plan.prefetch import build_prefetch, build_prefetch_name
 from forebay.plan.site import Site
 from forebay.status.conditions import find_previous
 from forebay.status.versions import PREFETCHED
 
-Json = dict[str, Any]
-_REFUSED = (HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY)
 _DISABLED = Trouble(
     reason=Reason.NODE_CACHE_DISABLED,
     message="nothing is fetched ahead, as the cluster's nodes have no cache: set the chart's nodeCache.enabled",
@@ -26,59 +24,57 @@ _DISABLED = Trouble(
 
 
 class Prefetcher:
-    """Brings the DaemonSet of a version in line with its spec.prefetch."""
+    """Brings the DaemonSet of a version in line with its spec.prefetch, whoever has changed either."""
 
     def __init__(self, client: Client, site: Site) -> None:
         self._client, self._site = client, site
+        # By the version's uid: what was found settled there isn't written again for ever.
+        self._children: defaultdict[Model, defaultdict[str, Children]] = defaultdict(lambda: defaultdict(Children))
+
+    def forget_others(self, model: Model, entries: Sequence[Entry]) -> None:
+        """These are the versions that there are of a model."""
+        there = {entry.uid for entry in entries}
+        for uid in self._children[model].keys() - there:
+            del self._children[model][uid]
+        if not self._children[model]:
+            del self._children[model]
 
     async def keep(self, entry: Entry) -> Trouble | None:
         """Make or delete it; what there is to tell, None where nothing is wanted. Raises ApiError."""
-        path = DAEMON_SET.path(namespace=entry.namespace, name=build_prefetch_name(entry.name))
+        reference = refer_to(entry)
         wanted = entry.prefetch is not None and self._site.node_cache
         if not wanted:
             if find_previous(entry.status, PREFETCHED):
-                await self._delete(path, entry)
+                await self._build_applier(await self._read(entry)).prune(reference, ())
             return None if entry.prefetch is None else _DISABLED
-        manifest = self._build(entry)
-        found = await self._client.find(path)
-        if found and not _is_of(found, entry):
-            name = found["metadata"]["name"]
-            return Trouble(reason=Reason.CHILD_CONFLICT, message=f"DaemonSet {name} is somebody else's: rename that")
-        applied = manifest["metadata"]["annotations"][APPLIED]
-        if not found or (found["metadata"].get("annotations") or {}).get(APPLIED) != applied:
-            try:
-                answer = await self._client.write(
-                    "PATCH", path, manifest, content_type=APPLY, fieldManager=MANAGER, force="true"
-                )
-            except ApiError as error:
-                if error.status not in _REFUSED:
-                    raise
-                return Trouble(reason=Reason.APPLY_FAILED, message=f"the DaemonSet is refused: {error}")
-            self._client.on_write(DAEMON_SET.kind, "apply")
-            found = answer.body
-        return describe(found)
-
-    def _build(self, entry: Entry) -> Json:
         manifest = build_prefetch(entry.name, entry.namespace, entry.version, entry.prefetch or {}, self._site)
-        reference = OwnerReference(
-            owner=Owner(entry.namespace, entry.name),
-            uid=entry.uid,
-            api_version=MODEL_VERSION.api_version,
-            kind=MODEL_VERSION.kind,
-        )
-        added = {"annotations": {APPLIED: digest(manifest)}, "ownerReferences": [reference.build()]}
-        return {**manifest, "metadata": {**manifest["metadata"], **added}}
+        children = await self._read(entry)
+        known = children.of(reference.owner)
+        if troubles := await apply_all(self._build_applier(children), reference, [manifest], known, replicas={}):
+            return troubles[0]
+        return describe(children.of(reference.owner)[_identify(entry)].content)
 
-    async def _delete(self, path: str, entry: Entry) -> None:
-        found = await self._client.find(path)
-        if not found or not _is_of(found, entry):
-            return
-        try:
-            await self._client.write("DELETE", path, {"preconditions": {"uid": found["metadata"]["uid"]}})
-            self._client.on_write(DAEMON_SET.kind, "delete")
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
+    async def _read(self, entry: Entry) -> Children:
+        """What is there: a version is looked at now and then, for which nobody needs to watch all DaemonSets."""
+        children, key, owner = self._children[entry.model][entry.uid], _identify(entry), refer_to(entry).owner
+        if found := await self._client.find(DAEMON_SET.path(namespace=entry.namespace, name=key.name)):
+            children.put(owner, found)
+        elif known := children.of(owner).get(key):
+            children.drop(owner, key, uid=known.uid)
+        return children
+
+    def _build_applier(self, children: Children) -> Applier:
+        return Applier(self._client, children, on_own=lambda _owner, _body: None)
+
+
+def refer_to(entry: Entry) -> OwnerReference:
+    """The reference to a ModelVersion that its DaemonSet carries."""
+    owner = Owner(entry.namespace, entry.name)
+    return OwnerReference(owner=owner, uid=entry.uid, api_version=MODEL_VERSION.api_version, kind=MODEL_VERSION.kind)
+
+
+def _identify(entry: Entry) -> Id:
+    return Id(DAEMON_SET.kind, build_prefetch_name(entry.name))
 
 
 def describe(found: Mapping[str, Any]) -> Trouble:
@@ -95,7 +91,3 @@ def describe(found: Mapping[str, Any]) -> Trouble:
         message = f"it is on {ready} of {wanted} nodes: `kubectl get nodecaches` shows what comes or fails where"
         return Trouble(reason=Reason.DOWNLOADING, message=message)
     return Trouble(reason=Reason.READY, message=f"it is on {wanted} nodes" if wanted > 1 else "it is on 1 node")
-
-
-def _is_of(found: Mapping[str, Any], entry: Entry) -> bool:
-    return any(each.get("uid") == entry.uid for each in found["metadata"].get("ownerReferences") or [])

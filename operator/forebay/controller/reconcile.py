@@ -1,6 +1,7 @@
 """One look at a ModelDeployment: resolve, observe, decide, plan, apply, tell. Repeating it changes nothing."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,31 +9,67 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from forebay.controller.applying import apply_all
+from forebay.controller.analyses import Analyses
+from forebay.controller.analysis_jobs import AnalysisJobs
+from forebay.controller.applying import SCALERS, apply_all
+from forebay.controller.history import History, list_kept, name_previous, read_records
 from forebay.controller.mlflow import Resolution, name_mlflow
+from forebay.controller.notifier import Notifier
+from forebay.controller.own_children import find_kept, identify, refer_to, unpack_deployments, unpack_scalers
+from forebay.controller.panic import Floors, Panic
 from forebay.controller.planning import Plan, Planner
 from forebay.controller.pod_logs import PodLogs
 from forebay.controller.registry import name_version
+from forebay.controller.rollouts import (
+    choose_replicas,
+    count_all,
+    count_pods,
+    count_transformers,
+    find_beside,
+    is_as_told,
+    measure_due_s,
+    read_active,
+    read_progress,
+    read_warm,
+    without_instances,
+)
+from forebay.controller.scale_events import ScaleEvents
 from forebay.controller.service_times import ServiceTimes
+from forebay.controller.sleepers import Sleepers, rouse
+from forebay.controller.unusable import describe_invalid, explain_unresolved
 from forebay.controller.world import World
 from forebay.kube.apply import Applier, OwnerReference
-from forebay.kube.children import Child, Id
 from forebay.kube.client import Client
 from forebay.kube.events import post_event
 from forebay.kube.gateways import Gateways
 from forebay.kube.holdings import Owner
-from forebay.kube.resources import MODEL_DEPLOYMENT
+from forebay.kube.resources import AUTOSCALER, MODEL_DEPLOYMENT, SCALED_OBJECT
+from forebay.kube.scale import write_scale
 from forebay.kube.statuses import write_status
-from forebay.observation import Observation, Reason, Trouble
+from forebay.observation import Observation, Reason, RolledBack, Trouble
 from forebay.plan.cluster import check_reachable
+from forebay.plan.history import RollbackError
 from forebay.plan.manifests import with_service_times
-from forebay.plan.names import cut_digest
-from forebay.plan.versions import AmbiguousAliasError, RegistryUnavailableError, UnusableVersionError, VersionError
-from forebay.plan.workloads import Revision
+from forebay.plan.names import build_preview_path
+from forebay.plan.versions import VersionError
 from forebay.rollout.decide import decide
-from forebay.rollout.state import Decision, RevisionState, RolloutState, WorkloadState
+from forebay.rollout.state import Decision, RevisionState, RolloutState
+from forebay.scaling.floors import with_floors
 from forebay.settings import Settings
-from forebay.status import is_settled, needs_log, needs_watch, summarize, summarize_invalid, tell_events
+from forebay.status import (
+    Event,
+    is_settled,
+    list_notices,
+    measure_drill_s,
+    measure_patience_s,
+    needs_log,
+    needs_watch,
+    summarize,
+    summarize_invalid,
+    tell_events,
+    tell_rollback,
+    tell_rollout,
+)
 
 Json = dict[str, Any]
 
@@ -53,16 +90,25 @@ class Reconciler:
     planner: Planner
     logs: PodLogs
     applier: Applier
+    history: History
     gateways: Gateways
     service_times: ServiceTimes
+    panic: Panic
+    sleepers: Sleepers
+    analyses: Analyses
+    analysis_jobs: AnalysisJobs
+    scale_events: ScaleEvents
+    notifier: Notifier
     settings: Settings
+    # Whether the cluster knows KEDA's ScaledObjects.
+    has_keda: Callable[[], bool]
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def reconcile(self, owner: Owner) -> float | None:
         """Make the cluster as the object says; seconds until the next look, None when the object is gone."""
         body = self.world.find(owner)
         if body is None or "deletionTimestamp" in body["metadata"]:
-            self.gateways.settle(owner)
+            self._forget(owner)
             return None
         if not self._is_known(body):
             return _PROGRESS_S
@@ -70,26 +116,47 @@ class Reconciler:
         delay_s = _RESYNC_S
         try:
             resolution = self._resolve(body)
-            plan = self.planner.plan(body, resolution.version)
+            records = read_records(self.world.children.of(owner), body["metadata"]["uid"])
+            plan = self.planner.choose(body, resolution.version, records)
             if await self._is_gone(body, plan, previous):
                 self.world.drop(owner, uid=body["metadata"]["uid"])
-                self.gateways.settle(owner)
+                self._forget(owner)
                 return None if self.world.find(owner) is None else 0.0
         except ValidationError as error:
+            self.sleepers.forget(owner)
             trouble = Trouble(reason=Reason.INVALID_SPEC, message=describe_invalid(error), stalled=True)
             status = summarize_invalid(body["metadata"]["generation"], [trouble], previous, self.clock())
+        except RollbackError as error:
+            self.sleepers.forget(owner)
+            trouble = Trouble(reason=Reason.ROLLBACK_FAILED, message=str(error), stalled=True)
+            what, generation = "what spec.rollout.rollback names", body["metadata"]["generation"]
+            status = summarize_invalid(generation, [trouble], previous, self.clock(), what)
         except VersionError as error:
+            self.sleepers.forget(owner)
             trouble = explain_unresolved(error)
             generation, field = body["metadata"]["generation"], "uri" if name_mlflow(body) else "version"
             status = summarize_invalid(generation, [trouble], previous, self.clock(), f"what spec.model.{field} names")
             # Versions that nobody names don't wake it, but the message tells of those there are.
             delay_s = _TROUBLED_S
         else:
-            status, troubles = await self._serve(body, plan, previous, resolution.doubt)
+            status, troubles, due_s = await self._serve(body, plan, previous, resolution.doubt)
             # Nobody tells when a quota has room again, or when somebody else's object is gone.
-            delay_s = _TROUBLED_S if troubles else _RESYNC_S
+            delay_s = min(_TROUBLED_S if troubles else _RESYNC_S, due_s)
+            now = self.clock()
+            delay_s = min(delay_s, self.panic.delay_s(owner), measure_drill_s(plan.serving, now))
+            delay_s = min(delay_s, self.analysis_jobs.delay_s(owner))
+            delay_s = min(delay_s, measure_patience_s(plan.serving, status, now))
+            await self.sleepers.look(owner, plan.serving, status)
         await self._tell(body, previous, status)
-        return min(delay_s, choose_delay_s(self.world.pods.of(owner)))
+        return min(delay_s, choose_delay_s(self.world.pods.of(owner)), self.scale_events.delay_s(owner))
+
+    def _forget(self, owner: Owner) -> None:
+        self.gateways.settle(owner)
+        self.panic.forget(owner)
+        self.sleepers.forget(owner)
+        self.analyses.forget(owner)
+        self.analysis_jobs.forget(owner)
+        self.scale_events.forget(owner)
 
     def _is_known(self, body: Json) -> bool:
         """Whether it is known what a version is that an object names, or that there is none."""
@@ -110,22 +177,26 @@ class Reconciler:
         """
         owner = refer_to(body).owner
         known = self.world.children.of(owner)
-        if not previous.get("targetRevision") or all(identify(each) in known for each in plan.manifests):
+        if not previous.get("targetRevision") or all(identify(each) in known for each in self._choose(plan)):
             return False
         path = MODEL_DEPLOYMENT.path(namespace=owner.namespace, name=owner.name)
         found = await self.client.find(path)
         # Another of its name has been told of already, or will be.
         return found is None or bool(found["metadata"]["uid"] != body["metadata"]["uid"])
 
-    async def _serve(self, body: Json, plan: Plan, previous: Json, doubt: str) -> tuple[Json, Sequence[Trouble]]:
-        owner, generation = refer_to(body).owner, body["metadata"]["generation"]
+    async def _serve(self, body: Json, plan: Plan, previous: Json, doubt: str) -> tuple[Json, Sequence[Trouble], float]:
+        """The status, what there is to try again, and the seconds until a step of the rollout is due."""
+        owner, generation, uid = refer_to(body).owner, body["metadata"]["generation"], body["metadata"]["uid"]
         unreachable = check_reachable(plan.serving)
         if unreachable:
             trouble = Trouble(reason=Reason.UNREACHABLE_MODEL, message=unreachable, stalled=True)
-            return summarize_invalid(generation, [trouble], previous, self.clock()), ()
+            return summarize_invalid(generation, [trouble], previous, self.clock()), (), math.inf
         decision, troubles = await self._apply(body, plan, previous)
-        self._follow(owner, decision, previous, generation)
-        pods = self.world.pods.of(owner)
+        if decision.active is None and not plan.serving.suspended:
+            self.gateways.settle(owner)
+        else:
+            self._follow(owner, decision, previous, generation)
+        pods, records = self.world.pods.of(owner), read_records(self.world.children.of(owner), uid)
         observation = Observation(
             generation=generation,
             serving=plan.serving,
@@ -133,9 +204,16 @@ class Reconciler:
             decision=decision,
             gateway=self.gateways.state_of(owner),
             version=plan.version,
-            uri=name_mlflow(body),
+            # What is served again has the version of then.
+            uri="" if plan.restored else name_mlflow(body),
             doubt=doubt,
+            numbers={each.name: each.number for each in records.values()},
+            previous_revision=name_previous(records, plan, decision),
+            rolled_back=RolledBack(before=plan.unwanted, after=plan.restored.name) if plan.restored else None,
             deployments=unpack_deployments(self.world.children.of(owner)),
+            scalers=unpack_scalers(self.world.children.of(owner)),
+            lacks_keda=not self.has_keda() and any(each["kind"] == SCALED_OBJECT.kind for each in plan.manifests),
+            rivals=self._find_rivals(owner, plan),
             pods=pods,
             troubles=troubles,
             downloaded_pct=await self.logs.read_progress(pods),
@@ -144,66 +222,149 @@ class Reconciler:
             external_url=f"{self.settings.gateway_url.rstrip('/')}/{owner.namespace}/{owner.name}"
             if self.settings.gateway_url
             else "",
+            preview_url=self._find_preview_url(owner),
         )
         status = summarize(observation, previous, self.clock())
-        if is_settled(status):
+        # What is pending is looked at again when it was asked for, whatever it is: it may be as it was.
+        if is_settled(status) and not observation.gateway.pending:
             self.gateways.settle(owner)
-        return status, troubles
+        return status, troubles, measure_due_s(decision, plan.serving.strategy, self.clock())
+
+    def _find_preview_url(self, owner: Owner) -> str:
+        base = self.settings.gateway_url.rstrip("/") or f"http://{self.settings.site.gateway_host}"
+        return f"{base}{build_preview_path(owner.namespace, owner.name)}"
 
     async def _apply(self, body: Json, plan: Plan, previous: Json) -> tuple[Decision, list[Trouble]]:
         """Make the target's children, and let go of what serves no more."""
         reference, target = refer_to(body), plan.target
         owner = reference.owner
         known = self.world.children.of(owner)
-        deployments = unpack_deployments(known)
+        deployments, pods = unpack_deployments(known), self.world.pods.of(owner)
+        records, progress = read_records(known, reference.uid), read_progress(previous)
         state = RolloutState(
             target=RevisionState(name=target.name, workloads=tuple(each.name for each in target.workloads)),
             active=read_active(previous),
-            workloads={name: count(deployment) for name, deployment in deployments.items()},
+            warm=read_warm(previous),
+            workloads=count_all(deployments, pods),
+            pods=count_pods(pods),
+            transformers=count_transformers(deployments, pods, self.clock()),
             gateway=self.gateways.state_of(owner),
+            suspended=plan.serving.suspended,
+            strategy=plan.serving.strategy,
+            progress=progress,
+            verdict=self.analyses.verdict_of(owner, progress),
+            generation=body["metadata"]["generation"],
+            now_s=self.clock().timestamp(),
         )
-        replicas = choose_replicas(target, state)
-        manifests = with_service_times(plan.serving, plan.manifests, self.service_times.choose(plan.serving, known))
+        decision = decide(await self.analysis_jobs.judge(reference, plan.serving, state))
+        self.analyses.look(owner, plan.serving.strategy, decision)
+        rousing = rouse(plan.serving, target, state, previous)
+        replicas = choose_replicas(target, state, decision, asleep=rousing.asleep)
+        # Who has a share alone has but that of the requests that are held.
+        is_held = plan.serving.idle_s > 0 and not decision.progress
+        floors = self.panic.choose(owner, target, is_held=is_held, beside=find_beside(target, decision.active))
+        planned = without_instances(with_floors(self._choose(plan), floors.raised, floors.spared), decision.ended)
+        await self._hand_over(reference, planned)
+        manifests = with_service_times(plan.serving, planned, self.service_times.choose(plan.serving, known))
         troubles = await apply_all(self.applier, reference, manifests, dict(known), replicas=replicas)
-        decision = decide(state)
-        wanted = {identify(each) for each in manifests}
+        await self._raise(owner, floors)
+        raised = {name: number for name, number in rousing.numbers.items() if name not in decision.ended}
+        await self.sleepers.raise_all(owner, raised)
+        await self._exchange(owner, decision)
+        await self.history.keep_target(reference, body, plan, records)
+        records = read_records(self.world.children.of(owner), reference.uid)
+        await self.history.keep_outcome(reference, decision, records)
+        wanted = {identify(each) for each in manifests} | list_kept(plan, records, decision, owner.name)
         others = decision.keep - {each.name for each in target.workloads}
-        for key in await self.applier.prune(reference, wanted | find_kept(deployments, others)):
+        wanted |= await self.analysis_jobs.make(reference, plan.serving, decision, progress)
+        for key in await self.applier.prune(reference, wanted | find_kept(deployments, others, decision)):
             _log.info("%s/%s: deleted %s %s", *owner, key.kind, key.name)
         return decision, troubles
 
+    def _gives_way(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether it is an autoscaler where somebody else's scales the same: two would undo each other's work."""
+        name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+        return manifest["kind"] == "HorizontalPodAutoscaler" and bool(self.world.rivals.find(namespace, name))
+
+    def _find_rivals(self, owner: Owner, plan: Plan) -> dict[str, str]:
+        """Autoscalers that somebody else made for what is to be made, by the Deployments' names."""
+        names = [each["metadata"]["name"] for each in plan.manifests if each["kind"] == "Deployment"]
+        found = {name: self.world.rivals.find(owner.namespace, name) for name in names}
+        return {name: rival for name, rival in found.items() if rival}
+
+    async def _raise(self, owner: Owner, floors: Floors) -> None:
+        """Bring what is below its floor up to it: the autoscaler would do so at its next look."""
+        deployments = unpack_deployments(self.world.children.of(owner))
+        for name, floor in floors.raised.items():
+            before = deployments.get(name, {}).get("spec", {}).get("replicas", 0)
+            # What was stopped stays so.
+            if 0 < before < floor.instances:
+                await write_scale(self.client, owner, name, before=before, after=floor.instances)
+
+    async def _exchange(self, owner: Owner, decision: Decision) -> None:
+        """End the instances of those that make room, and have them again."""
+        for name, deployment in unpack_deployments(self.world.children.of(owner)).items():
+            before = deployment["spec"].get("replicas", 1)
+            after = 0 if name in decision.ended else before or decision.restored.get(name, 0)
+            if after != before:
+                await write_scale(self.client, owner, name, before=before, after=after)
+
+    def _choose(self, plan: Plan) -> list[Json]:
+        """The children that the cluster knows the kinds of, less what gives way to somebody else's."""
+        known = (each for each in plan.manifests if each["kind"] != SCALED_OBJECT.kind or self.has_keda())
+        return [each for each in known if not self._gives_way(each)]
+
+    async def _hand_over(self, reference: OwnerReference, manifests: Sequence[Json]) -> None:
+        """Take away the scaler of a workload before it gets one of another kind: KEDA refuses what is scaled."""
+        wanted = {identify(each) for each in manifests}
+        scaled = {key.name for key in wanted if key.kind in SCALERS}
+        known = set(self.world.children.of(reference.owner))
+        replaced = {key for key in known - wanted if key.kind in SCALERS and key.name in scaled}
+        if replaced:
+            await self.applier.prune(reference, known - replaced)
+
     def _follow(self, owner: Owner, decision: Decision, previous: Json, generation: int) -> None:
         """Ask the gateway soon when something is about to change for it."""
-        if decision.active is None:
-            self.gateways.settle(owner)
-        elif decision.active != read_active(previous) or previous.get("observedGeneration") != generation:
+        if not is_as_told(decision, previous) or previous.get("observedGeneration") != generation:
             self.gateways.expect(owner)
         else:
             self.gateways.watch(owner)
 
     async def _tell(self, body: Json, previous: Json, status: Json) -> None:
         """Write the status if it changed, and the events of the change."""
-        if status == previous:
-            return
         reference = refer_to(body)
-        written = await write_status(self.client, MODEL_DEPLOYMENT, body["metadata"], status)
-        if written is None:
-            return  # deleted meanwhile, which is told soon
-        self.world.put(written)
-        self.world.note_own(reference.owner, written)
-        for event in tell_events(previous, status):
+        if status != previous:
+            written = await write_status(self.client, MODEL_DEPLOYMENT, body["metadata"], status)
+            if written is None:
+                return  # deleted meanwhile, which is told soon
+            self.world.put(written)
+            self.world.note_own(reference.owner, written)
+            self.scale_events.note(reference.owner, previous, status)
+            events = [
+                *tell_rollback(previous, status),
+                *tell_events(previous, status),
+                *tell_rollout(previous, status, self.clock()),
+            ]
+            await self._post(reference, events)
+            self.notifier.tell(reference, body["spec"], list_notices(reference.owner, events, status, self.clock()))
+        await self._post(reference, await self._collect_scale_events(reference.owner))
+
+    async def _collect_scale_events(self, owner: Owner) -> list[Event]:
+        """What there is to tell of changed numbers. What an autoscaler saw isn't kept: it is asked for here."""
+        waiting, scalers = self.scale_events.list_waiting(owner), unpack_scalers(self.world.children.of(owner))
+        names = {
+            each["spec"]["scaleTargetRef"]["name"]: each["metadata"]["name"]
+            for each in scalers
+            if each["kind"] == AUTOSCALER.kind
+        }
+        paths = {name: AUTOSCALER.path(namespace=owner.namespace, name=names[name]) for name in waiting & names.keys()}
+        found = {name: await self.client.find(path) for name, path in paths.items()}
+        autoscalers = {name: body for name, body in found.items() if body}
+        return self.scale_events.collect(owner, self.world, self.panic.floors_of(owner), autoscalers)
+
+    async def _post(self, reference: OwnerReference, events: Sequence[Event]) -> None:
+        for event in events:
             await post_event(self.client, reference, event, now=self.clock(), reporter=self.settings.pod_name)
-
-
-def explain_unresolved(error: VersionError) -> Trouble:
-    """What it means that no version is named, or none that can be used."""
-    is_unavailable = isinstance(error, RegistryUnavailableError)
-    reason = {
-        AmbiguousAliasError: Reason.AMBIGUOUS_ALIAS,
-        UnusableVersionError: Reason.UNREACHABLE_MODEL,
-        RegistryUnavailableError: Reason.MODEL_REGISTRY_UNAVAILABLE,
-    }.get(type(error), Reason.UNKNOWN_MODEL_VERSION)
-    return Trouble(reason=reason, message=str(error), stalled=not is_unavailable)
 
 
 def choose_delay_s(pods: Sequence[Json]) -> float:
@@ -211,70 +372,3 @@ def choose_delay_s(pods: Sequence[Json]) -> float:
     if needs_watch(pods):
         return _PROGRESS_S
     return _LOG_S if needs_log(pods) else _RESYNC_S
-
-
-def identify(manifest: Mapping[str, Any]) -> Id:
-    """What a manifest is of."""
-    return Id(manifest["kind"], manifest["metadata"]["name"])
-
-
-def describe_invalid(error: ValidationError) -> str:
-    """What an object that the CRD let through lacks: the CRD is older or newer than this operator."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found[:3])
-    return f"this operator can't read the object, so the CRD is of another version: upgrade the chart. {said}"
-
-
-def refer_to(body: Mapping[str, Any]) -> OwnerReference:
-    """The reference to a ModelDeployment that its children carry."""
-    metadata = body["metadata"]
-    return OwnerReference(
-        owner=Owner(metadata["namespace"], metadata["name"]),
-        uid=metadata["uid"],
-        api_version=MODEL_DEPLOYMENT.api_version,
-        kind=MODEL_DEPLOYMENT.kind,
-    )
-
-
-def read_active(status: Mapping[str, Any]) -> RevisionState | None:
-    """Who got the traffic last, from the status."""
-    traffic = status.get("traffic") or []
-    if not traffic:
-        return None
-    return RevisionState(name=traffic[0]["revision"], workloads=tuple(traffic[0]["workloads"]))
-
-
-def unpack_deployments(children: Mapping[Id, Child]) -> dict[str, Json]:
-    """The Deployments among the children, by name."""
-    return {key.name: child.content for key, child in children.items() if key.kind == "Deployment"}
-
-
-def count(deployment: Mapping[str, Any]) -> WorkloadState:
-    """The instances of a Deployment. Until its controller has seen the latest spec none counts."""
-    spec, status = deployment["spec"], deployment.get("status", {})
-    current = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
-    ready = min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0)) if current else 0
-    return WorkloadState(wanted=spec.get("replicas", 1), ready=ready)
-
-
-def choose_replicas(target: Revision, state: RolloutState) -> dict[str, int]:
-    """With how many instances a workload begins that is scaled: as many as it has, or as the one that serves has."""
-    chosen = {}
-    for planned in target.workloads:
-        scaling = planned.workload.scaling
-        names = [planned.name, *(state.active.workloads if state.active else ())]
-        same_role = [name for name in names if cut_digest(name) == cut_digest(planned.name)]
-        running = [state.workloads[name].wanted for name in same_role if name in state.workloads]
-        chosen[planned.name] = max(scaling.least, min(running[0] if running else scaling.least, scaling.most))
-    return chosen
-
-
-def find_kept(deployments: Mapping[str, Json], workloads: frozenset[str]) -> set[Id]:
-    """The children of workloads that stay: what they are, what their pods read, and what protects these."""
-    kept = set()
-    for name in workloads & deployments.keys():
-        kept |= {Id(kind, name) for kind in ("Deployment", "Service", "HorizontalPodAutoscaler")}
-        kept |= {Id(kind, cut_digest(name)) for kind in ("PodDisruptionBudget", "NetworkPolicy")}
-        volumes = deployments[name]["spec"]["template"]["spec"].get("volumes", ())
-        kept |= {Id("ConfigMap", volume["configMap"]["name"]) for volume in volumes if "configMap" in volume}
-    return kept

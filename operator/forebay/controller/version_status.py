@@ -51,6 +51,7 @@ async def tell_versions(
 async def _tell(client: Client, registry: Registry, prefetcher: Prefetcher, model: Model, now: datetime) -> float:
     """Answers after how many seconds to look again; 0 where only a change would be news."""
     entries = registry.find(model)
+    prefetcher.forget_others(model, entries)
     siblings = [entry.version for entry in entries]
     looks = [0.0]
     for entry in entries:

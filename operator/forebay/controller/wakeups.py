@@ -79,6 +79,7 @@ class Wakeups:
             self._changed.clear()
             timeout = self._later[0][0] - self._clock() if self._later else None
             try:
-                await asyncio.wait_for(self._changed.wait(), timeout=timeout)
+                async with asyncio.timeout(timeout):
+                    await self._changed.wait()
             except TimeoutError:
                 continue

@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from forebay.controller.authors import find_author
 from forebay.controller.mlflow import MlflowModels
 from forebay.controller.registry import Registry
-from forebay.kube.children import Children
+from forebay.kube.children import Children, Id
 from forebay.kube.holdings import Holdings, Owner
 from forebay.kube.packing import pack, unpack
 from forebay.kube.pods import Pods
 from forebay.kube.resources import Resource
+from forebay.kube.rivals import Rivals
 from forebay.kube.watch import Follower
 
 Json = dict[str, Any]
@@ -43,9 +45,16 @@ class World:
         self.pods = Pods()
         self.versions = Registry(wake)
         self.mlflow = MlflowModels(wake)
+        self.rivals = Rivals(self._wake_owner)
         self._deployments: dict[Owner, tuple[int, bytes]] = {}
         self._wake = wake
         self._explain = explain
+
+    def _wake_owner(self, namespace: str, deployment: str) -> None:
+        """Have the ModelDeployment looked at that a Deployment belongs to."""
+        owner = self.children.owner_of(namespace, Id("Deployment", deployment))
+        if owner is not None:
+            self._wake(owner)
 
     def find(self, owner: Owner) -> Json | None:
         """A ModelDeployment as it is now."""
@@ -59,10 +68,17 @@ class World:
         known = self._deployments.get(owner)
         if known is not None and known[0] >= version:
             return False
+        if author := find_author(body["metadata"], lambda: unpack(known[1])["metadata"] if known else {}):
+            metadata["managedFields"] = [author]
         self._deployments[owner] = (version, pack({**body, "metadata": metadata}))
         self.versions.note(owner, body)
         self.mlflow.note(owner, body)
         return True
+
+    def wake_all(self) -> None:
+        """Have all ModelDeployments looked at."""
+        for owner in list(self._deployments):
+            self._wake(owner)
 
     def note_own(self, owner: Owner, body: Mapping[str, Any]) -> None:
         """An object of a ModelDeployment, or itself, is as it was written here."""

@@ -1,26 +1,38 @@
-"""GET /metrics: what Envoy counted, by deployment and revision, and what the pilot itself did."""
+"""GET /metrics: what Envoy counted, by deployment and revision, and what the pilot did. GET /load: what is now."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from forebay.gateway.admin import EnvoyAdmin
-from forebay.gateway.metrics import Labels, RequestMetrics, write_head, write_instances
+from forebay.gateway.comparisons import Comparisons, Watched
+from forebay.gateway.holder import Holder
+from forebay.gateway.metrics import (
+    Labels,
+    RequestMetrics,
+    write_comparisons,
+    write_head,
+    write_holds,
+    write_instances,
+)
+from forebay.gateway.owners import Owners
 from forebay.gateway.server import DiscoveryServer
 from forebay.gateway.state import State
 from forebay.plan.names import split_route_name
-
-# Workloads that are gone, whose requests Envoy still counts.
-_REMEMBERED = 10_000
 
 
 class Meter:
     """Writes the metrics of one gateway."""
 
-    def __init__(self, state: State, server: DiscoveryServer, admin: EnvoyAdmin) -> None:
+    def __init__(
+        self, state: State, server: DiscoveryServer, admin: EnvoyAdmin, *, owners: Owners, holder: Holder
+    ) -> None:
         self._state = state
         self._server = server
         self._admin = admin
+        self._owners = owners
+        self._holder = holder
         self._failures = 0
-        self._owners: dict[str, tuple[str, str]] = {}
+        self.comparisons = Comparisons(self._find_watched)
 
     def count_failure(self) -> None:
         """A watch broke."""
@@ -28,7 +40,7 @@ class Meter:
 
     async def write(self) -> str:
         """All metrics, as Prometheus reads them. Without Envoy there are the pilot's own."""
-        self._remember()
+        self._owners.remember()
         lines: list[str] = []
         try:
             text = await self._admin.read_metrics()
@@ -39,20 +51,33 @@ class Meter:
             metrics.read(text)
             lines += metrics.write()
         lines += write_instances(self._count_instances())
+        lines += write_holds(self._holder.count(), self._holder.tally)
+        counts = self.comparisons.counts.items()
+        lines += write_comparisons((route, workload, each.outcomes) for (route, workload), each in counts)
         lines += self._write_own()
         return "\n".join(lines) + "\n"
 
-    def _remember(self) -> None:
-        """Whose each workload is."""
-        for route, deployment in self._state.deployments.items():
-            for target in deployment.targets:
-                self._owners.pop(target.cluster, None)
-                self._owners[target.cluster] = (route, target.revision)
-        while len(self._owners) > _REMEMBERED:
-            del self._owners[next(iter(self._owners))]
+    async def count_load(self) -> dict[str, int]:
+        """Requests in flight or held, by the route of their deployment, where there are any. Raises OSError without
+        Envoy.
+        """
+        self._owners.remember()
+        load: Counter[str] = Counter(self._holder.count())
+        for cluster, active in (await self._admin.count_active()).items():
+            if route := self._owners.find(cluster)[0]:
+                load[route] += active
+        return dict(load)
+
+    def _find_watched(self, route: str) -> Watched | None:
+        """The shadow that a deployment has."""
+        deployment, live = self._state.deployments.get(route), self._state.find_entrance(route)
+        if deployment is None or deployment.shadow is None or live is None or live.entrance.shadow is None:
+            return None
+        wish, shadow = deployment.shadow, live.entrance.shadow
+        return Watched(cluster=shadow.targets[0].cluster, timeout_s=wish.timeout_s, tolerance=wish.tolerance)
 
     def _find_owner(self, route: str, cluster: str) -> Labels:
-        owner, revision = self._owners.get(cluster, ("", ""))
+        owner, revision = self._owners.find(cluster)
         namespace, deployment = split_route_name(route or owner)
         return namespace, deployment, revision
 

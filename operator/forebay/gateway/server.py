@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from envoy.service.accesslog.v3.als_pb2_grpc import AccessLogServiceServicer, add_AccessLogServiceServicer_to_server
+from envoy.service.auth.v3.external_auth_pb2_grpc import AuthorizationServicer, add_AuthorizationServicer_to_server
 from envoy.service.discovery.v3 import ads_pb2_grpc
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
@@ -14,6 +16,8 @@ from forebay.gateway.pushes import Pushes
 from forebay.gateway.snapshot import Snapshot
 from forebay.gateway.xds import Conversation, Request, Response
 
+# For answers that were given already.
+_LAST_WORDS_S = 0.2
 _log = logging.getLogger(__name__)
 
 
@@ -34,11 +38,20 @@ class DiscoveryServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type:
         """How many Envoys are connected."""
         return len(self._wakes)
 
-    async def start(self, socket: str) -> None:
+    async def start(
+        self,
+        socket: str,
+        authorization: AuthorizationServicer | None = None,
+        answers: AccessLogServiceServicer | None = None,
+    ) -> None:
         """Listen. Nobody but the pod's own user may connect."""
         # A thousand models' routes are one message.
         self._server = grpc.aio.server(options=[("grpc.max_send_message_length", -1)])
         ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(self, self._server)
+        if authorization is not None:
+            add_AuthorizationServicer_to_server(authorization, self._server)
+        if answers is not None:
+            add_AccessLogServiceServicer_to_server(answers, self._server)
         self._server.add_insecure_port(f"unix:{socket}")
         await self._server.start()
         await asyncio.to_thread(Path(socket).chmod, 0o600)
@@ -46,7 +59,7 @@ class DiscoveryServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type:
     async def stop(self) -> None:
         """End all streams."""
         if self._server is not None:
-            await self._server.stop(None)
+            await self._server.stop(_LAST_WORDS_S)
 
     def publish(self) -> None:
         """There is a new snapshot; the first one is whole."""
@@ -108,6 +121,6 @@ def _encode(response: Response) -> DeltaDiscoveryResponse:
     return DeltaDiscoveryResponse(
         nonce=response.nonce,
         type_url=response.kind,
-        resources=[piece.packed for piece in response.changed.values()],
+        resources=[response.changed[name].packed for name in sorted(response.changed)],
         removed_resources=sorted(response.gone),
     )

@@ -1,22 +1,26 @@
 """What Envoy is to have at one moment. Made anew for every change, out of parts that are kept."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from envoy.service.discovery.v3.discovery_pb2 import Resource
 
 from forebay.gateway import typed
-from forebay.plan.envoy import Address, build_assignment
+from forebay.plan.envoy import Member, build_assignment
 from forebay.plan.envoy_access import RateLimit, build_rate_limits
+from forebay.plan.envoy_fallback import PASSED, build_passed_cluster, is_passed_cluster, name_passed_cluster
 from forebay.plan.envoy_gateway import build_listener, build_workload_cluster
 from forebay.plan.envoy_routes import (
     Entrance,
+    build_empty_host,
     build_entrance_routes,
     build_missing_routes,
     build_route_head,
-    build_shared_host,
+    build_shared_part,
+    build_shared_stem,
 )
+from forebay.plan.envoy_shadow import SHADOW, build_shadow_cluster, is_shadow_cluster, name_shadow_clusters
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,8 @@ class EntranceConfig:
     host: bytes = field(repr=False)
     shared: bytes = field(repr=False)
     references: frozenset[str] = frozenset()
+    # When somebody said that its requests are to be held, as told.
+    held_since: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,45 +85,62 @@ class Snapshot:
     clusters: Mapping[str, Piece]
     members: Mapping[str, Members]
     routes: RouteTable
+    # Clusters that lost their last instance, and whose requests are to be held from now on, with their deployments.
+    asleep: Mapping[str, str] = field(default_factory=dict)
 
-    def find_members(self, cluster: str) -> Members:
-        """The members of a cluster; it may have none."""
-        return self.members.get(cluster) or _build_nobody(cluster)
+    def list_members(self, clusters: Iterable[str]) -> dict[str, Members]:
+        """The members of these clusters; one may have none."""
+        members = self.members
+        return {name: members.get(name) or _build_usual(name) for name in clusters}
 
 
 @lru_cache(maxsize=10_000)
-def _build_nobody(cluster: str) -> Members:
-    return build_members(cluster, ())
+def _build_usual(cluster: str) -> Members:
+    """Nobody; the gateway itself for its own, also for as long as routes lead there that are about to go."""
+    if is_passed_cluster(cluster):
+        return build_members(cluster, [PASSED])
+    return build_members(cluster, [SHADOW] if is_shadow_cluster(cluster) else [])
 
 
-def build_members(cluster: str, addresses: Iterable[Address]) -> Members:
+def build_members(cluster: str, addresses: Iterable[Member]) -> Members:
     """The members of a cluster."""
     found = list(addresses)
     return Members(typed.pack_assignment(build_assignment(cluster, found)), len(found))
 
 
-def build_entrance_config(entrance: Entrance, *, generation: int) -> EntranceConfig:
+def build_entrance_config(entrance: Entrance, *, generation: int, held_since: str = "") -> EntranceConfig:
     """The routes of one deployment."""
     routes = build_entrance_routes(entrance)
-    shared = build_shared_host({entrance.name: routes}, fallback=build_missing_routes())
     return EntranceConfig(
         entrance=entrance,
         generation=generation,
         host=typed.encode_hosts(typed.encode_host(routes.host)),
-        shared=typed.encode_host({"matcher": shared["matcher"]}),
-        references=frozenset(target.cluster for target in entrance.targets if target.weight_pct),
+        shared=typed.encode_host(build_shared_part({entrance.name: routes})),
+        references=frozenset(_list_references(entrance)),
+        held_since=held_since,
     )
+
+
+def _list_references(entrance: Entrance) -> Iterator[str]:
+    """The clusters that its routes name: who asks for a revision by its name is sent to one that has no share, too."""
+    yield from (target.cluster for target in entrance.targets)
+    if entrance.fallback:
+        yield name_passed_cluster(entrance.name)
+    if entrance.shadow:
+        yield from name_shadow_clusters(entrance.name).values()
+        yield from (target.cluster for target in entrance.shadow.targets)
+    if entrance.stand_in:
+        yield from _list_references(entrance.stand_in)
 
 
 def build_route_table(entrances: Mapping[str, EntranceConfig]) -> RouteTable:
     """The routes of all deployments."""
     parts = list(entrances.values())
-    shared = build_shared_host({}, fallback=() if parts else build_missing_routes())
+    missing = build_missing_routes()
+    stem = build_shared_stem({}, fallback=missing) if parts else build_empty_host(missing)
     # A message that comes twice is merged, says protobuf: so the parts' trees become one.
-    merged = b"".join([typed.encode_host(shared), *(part.shared for part in parts)])
-    packed = typed.pack_routes(
-        build_route_head(), b"".join([*(part.host for part in parts), typed.encode_hosts(merged)])
-    )
+    shared = b"".join([typed.encode_host(stem), *(part.shared for part in parts)])
+    packed = typed.pack_routes(build_route_head(), [*(part.host for part in parts), typed.encode_hosts(shared)])
     return RouteTable(packed, dict(entrances), frozenset().union(*(part.references for part in parts)))
 
 
@@ -125,6 +148,18 @@ def build_route_table(entrances: Mapping[str, EntranceConfig]) -> RouteTable:
 def pack_cluster(name: str, revision: str = "") -> Piece:
     """The cluster of a workload, and the revision that it is the entry of."""
     return Piece(typed.pack_cluster(build_workload_cluster(name, revision=revision)))
+
+
+@lru_cache(maxsize=10_000)
+def pack_passed_cluster(entrance: str, budget_pct: int) -> Piece:
+    """The cluster of the requests that have passed the entrance of a deployment that has a fallback."""
+    return Piece(typed.pack_cluster(build_passed_cluster(entrance, budget_pct)))
+
+
+@lru_cache(maxsize=10_000)
+def pack_shadow_cluster(name: str, protocol: str, concurrency: int) -> Piece:
+    """A cluster of the copies of a deployment's requests."""
+    return Piece(typed.pack_cluster(build_shadow_cluster(name, protocol, concurrency)))
 
 
 def build_limit_table(limits: Mapping[str, RateLimit], *, gateways: int = 1) -> LimitTable:

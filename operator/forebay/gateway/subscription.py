@@ -19,6 +19,8 @@ class Subscription(Generic[Content]):
         self.sent: dict[str, Content] = {}
         self.nonce = ""
         self.waiting = False
+        # Where there was nothing to send when it was looked at last; None when it must be looked at again.
+        self._seen: Mapping[str, Piece] | None = None
         self._gone: frozenset[str] = frozenset()
         self._refused: dict[str, Content] = {}
         self._subscribed = False
@@ -30,7 +32,7 @@ class Subscription(Generic[Content]):
 
     def subscribe(self, names: Iterable[str], known: Mapping[str, str]) -> None:
         """Envoy asks for `names`, and has the versions of `known`. What it asks for again it waits for."""
-        self._subscribed = True
+        self._subscribed, self._seen = True, None
         self.names |= set(names)
         self.forget(set(names) - known.keys())
         self.known |= known
@@ -42,28 +44,39 @@ class Subscription(Generic[Content]):
 
     def forget(self, names: Iterable[str]) -> None:
         """Send these anew, also if they don't change."""
+        self._seen = None
         for name in names:
             self.known.pop(name, None)
             self.acked.pop(name, None)
             self.sent.pop(name, None)
 
-    def adopt(self, wanted: Mapping[str, Content]) -> None:
-        """What is wanted, and Envoy has, in this stream or from an earlier one, needs no sending."""
-        # Nearly all are the same object.
-        for name, piece in wanted.items():
-            had = self.acked.get(name)
-            if had is not piece and piece.version == (had.version if had else self.known.get(name)):
-                self.known.pop(name, None)
-                self.acked[name] = piece
+    def has_seen(self, source: Mapping[str, Piece]) -> bool:
+        """Whether all of these were with Envoy already when they were looked at last, and nothing came since."""
+        return self._seen is source
 
-    def find_changes(self, wanted: Mapping[str, Content]) -> dict[str, Content]:
-        """What Envoy doesn't have, and has not refused. Adopt first."""
-        return {
+    def adopt(self, wanted: Mapping[str, Content]) -> dict[str, Content]:
+        """What is wanted, and Envoy has, in this stream or from an earlier one, needs no sending. Returns the rest."""
+        # Nearly all are the same object: this is all that is done for most of a thousand, several times a change.
+        acked = self.acked
+        rest = {name: piece for name, piece in wanted.items() if acked.get(name) is not piece}
+        for name, piece in list(rest.items()):
+            had = acked.get(name)
+            if piece.version == (had.version if had else self.known.get(name)):
+                self.known.pop(name, None)
+                acked[name] = rest.pop(name)
+        return rest
+
+    def find_changes(self, wanted: Mapping[str, Content], source: Mapping[str, Content]) -> dict[str, Content]:
+        """What Envoy doesn't have, and has not refused, of what was taken from `source`."""
+        if self.has_seen(source):
+            return {}
+        changes = {
             name: piece
-            for name, piece in wanted.items()
-            if self.acked.get(name) is not piece
-            and not (name in self._refused and self._refused[name].version == piece.version)
+            for name, piece in self.adopt(wanted).items()
+            if not (name in self._refused and self._refused[name].version == piece.version)
         }
+        self._seen = None if changes else source
+        return changes
 
     def find_strangers(self, wanted: Mapping[str, Content]) -> frozenset[str]:
         """What Envoy has, and isn't wanted."""
@@ -91,4 +104,5 @@ class Subscription(Generic[Content]):
 
     def withdraw(self) -> None:
         """Nothing is on its way."""
+        self._seen = None
         self.sent, self._gone, self.waiting = {}, frozenset(), False

@@ -1,11 +1,16 @@
 """The builders' JSON as Envoy's own typed messages: a wrong field fails here, before Envoy sees it."""
 
 import hashlib
+from collections.abc import Sequence
 
 # Every message that stands in an Any must have been imported.
+import envoy.extensions.access_loggers.grpc.v3.als_pb2
 import envoy.extensions.access_loggers.stats.v3.stats_pb2
 import envoy.extensions.filters.http.api_key_auth.v3.api_key_auth_pb2
+import envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2
+import envoy.extensions.filters.http.fault.v3.fault_pb2
 import envoy.extensions.filters.http.local_ratelimit.v3.local_rate_limit_pb2
+import envoy.extensions.filters.http.lua.v3.lua_pb2
 import envoy.extensions.filters.http.router.v3.router_pb2
 import envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2
 import envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2
@@ -59,13 +64,14 @@ def encode_host(host: Json) -> bytes:
 
 def encode_hosts(host: bytes) -> bytes:
     """A route configuration of one virtual host; of several in a row Envoy reads one of them all."""
-    return bytes(RouteConfiguration(virtual_hosts=[VirtualHost.FromString(host)]).SerializeToString(deterministic=True))
+    # Its field is number 2, as the value of Any is: so nobody has to read the host, which may be long.
+    return bytes(Any(value=host).SerializeToString())
 
 
-def pack_routes(head: Json, hosts: bytes) -> Resource:
+def pack_routes(head: Json, hosts: Sequence[bytes]) -> Resource:
     """A route configuration, and those of `encode_hosts` in a row."""
-    value = ParseDict(head, RouteConfiguration()).SerializeToString(deterministic=True) + hosts
-    return _name(head["name"], Any(type_url=RDS, value=value))
+    value = ParseDict(head, RouteConfiguration()).SerializeToString(deterministic=True)
+    return _name(head["name"], Any(type_url=RDS, value=b"".join([value, *hosts])))
 
 
 def _pack(name: str, message: Listener | Cluster | ClusterLoadAssignment | TypedExtensionConfig) -> Resource:

@@ -107,8 +107,10 @@ class Conversation:
     def speak(self, snapshot: Snapshot) -> Iterator[Response]:
         """What is to be sent now, clusters first."""
         yield from self._send_clusters(snapshot)
-        members = {name: snapshot.find_members(name) for name in sorted(self._members.names)}
-        yield from _send(EDS, self._members, members)
+        known, told = self._members, snapshot.members
+        dozing = self._find_dozing(snapshot)
+        members = {} if known.has_seen(told) else snapshot.list_members(known.names - dozing)
+        yield from _send(EDS, known, members, source=None if dozing else told)
         yield from _send(ECDS, self._limits, {snapshot.limits.name: snapshot.limits})
         yield from _send(LDS, self._listeners, {snapshot.listener.name: snapshot.listener})
         self._routes.adopt({snapshot.routes.name: snapshot.routes})
@@ -116,24 +118,45 @@ class Conversation:
         if routes.references <= self._clusters.acked.keys() and routes.references <= self._members.acked.keys():
             yield from _send(RDS, self._routes, {routes.name: routes})
 
+    def _find_dozing(self, snapshot: Snapshot) -> set[str]:
+        """Clusters that lost their last instance, and whose requests Envoy doesn't hold yet. It is told of the hold
+        first: instances that go still answer for a while, and nobody else would.
+        """
+        if not snapshot.asleep or RDS in self.errors:
+            return set()
+        next_ = self._quarantine.choose(snapshot.routes, self.routes)
+        lost = {name: route for name, route in snapshot.asleep.items() if self._has_members(name)}
+        return {name for name, route in lost.items() if _holds(next_, route) and not _holds(self.routes, route)}
+
+    def _has_members(self, cluster: str) -> bool:
+        return cluster in self._members.acked and self._members.acked[cluster].count > 0
+
     def _send_clusters(self, snapshot: Snapshot) -> Iterator[Response]:
         """Those that changed; one that isn't wanted goes when no routes name it, which those before may."""
+        strangers = self._clusters.find_strangers(snapshot.clusters)
         gone: frozenset[str] = frozenset()
-        if self.routes is not None:
+        if strangers and self.routes is not None:
             tables = (*self._routes.acked.values(), *self._routes.sent.values())
-            named = frozenset().union(*(table.references for table in tables))
-            gone = self._clusters.find_strangers(snapshot.clusters) - named
+            gone = strangers - frozenset().union(*(table.references for table in tables))
         for response in _send(CDS, self._clusters, snapshot.clusters, gone=gone):
             # A cluster that is new or replaced waits for its members, also when they were sent before it.
             self._members.forget(response.changed)
             yield response
 
 
+def _holds(table: RouteTable | None, route: str) -> bool:
+    return table is not None and route in table.entrances and table.entrances[route].entrance.hold_s > 0
+
+
 def _send(
-    name: str, kind: Subscription[Content], wanted: Mapping[str, Content], *, gone: frozenset[str] = frozenset()
+    name: str,
+    kind: Subscription[Content],
+    wanted: Mapping[str, Content],
+    *,
+    source: Mapping[str, Content] | None = None,
+    gone: frozenset[str] = frozenset(),
 ) -> Iterator[Response]:
-    kind.adopt(wanted)
-    changed = kind.find_changes(wanted)
+    changed = kind.find_changes(wanted, source or wanted)
     # An Envoy that starts waits for its clusters, also for none.
     if kind.free and (changed or gone or (name == CDS and not kind.nonce)):
         yield Response(kind=name, nonce=kind.send(changed, gone), changed=changed, gone=gone)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from forebay.kube.children import APPLIED, MANAGER, Child, Children, Id, build_child
-from forebay.kube.client import APPLY, JSON_PATCH, Answer, ApiError, Client
+from forebay.kube.client import APPLY, JSON_PATCH, MERGE_PATCH, Answer, ApiError, Client
 from forebay.kube.holdings import Owner
 from forebay.kube.match import is_as_wanted
 from forebay.kube.resources import BY_KIND
@@ -95,15 +95,28 @@ class Applier:
         return known is not None and self._is_settled(known, _complete(manifest, reference))
 
     async def apply_replicas(self, reference: OwnerReference, name: str, replicas: int) -> None:
-        """Set the number of a Deployment's instances once, for an autoscaler to take over."""
+        """Set the number of a Deployment's instances once, for somebody else to take over. 0 is kept, and not set:
+        ApiError (409) where somebody has changed the Deployment meanwhile.
+        """
         resource = BY_KIND["Deployment"]
+        known = self._children.of(reference.owner).get(Id("Deployment", name))
+        seen = {} if replicas or known is None else {"resourceVersion": known.resource_version}
         body = {
             "apiVersion": resource.api_version,
             "kind": resource.kind,
-            "metadata": {"name": name, "namespace": reference.owner.namespace},
+            "metadata": {"name": name, "namespace": reference.owner.namespace, **seen},
             "spec": {"replicas": replicas},
         }
         answer = await self._write(body, manager=SCALER)
+        self._keep(reference.owner, answer)
+
+    async def amend(self, reference: OwnerReference, key: Id, patch: Json) -> None:
+        """Merge fields into a child that nobody else writes. Raises ApiError, with 409 where another has its name."""
+        resource, known = BY_KIND[key.kind], self._children.of(reference.owner)[key]
+        body = {**patch, "metadata": {**patch.get("metadata", {}), "uid": known.uid}}
+        path = resource.path(namespace=reference.owner.namespace, name=key.name)
+        answer = await self._client.write("PATCH", path, body, content_type=MERGE_PATCH, fieldManager=MANAGER)
+        self._client.on_write(key.kind, "patch")
         self._keep(reference.owner, answer)
 
     async def prune(self, reference: OwnerReference, keep: Iterable[Id]) -> list[Id]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from forebay.api import GROUP
 from forebay.kube.holdings import Holdings, Owner
 from forebay.kube.packing import pack, unpack
+from forebay.kube.trimming import RESTLESS, trim
 
 Json = dict[str, Any]
 
@@ -66,7 +67,7 @@ def build_child(body: Mapping[str, Any]) -> Child:
         created_entry=next(itertools.compress(itertools.count(), map(_is_creation, managed)), None),
         resource_version=metadata["resourceVersion"],
         applied=applied,
-        packed=pack({**body, "metadata": metadata}),
+        packed=pack(trim({**body, "metadata": metadata})),
     )
 
 
@@ -93,7 +94,9 @@ class Children(Holdings[Id, Child]):
         return Id(body["kind"], body["metadata"]["name"])
 
     def put(self, owner: Owner, body: Mapping[str, Any]) -> bool:
-        """Keep an object as it is now; False if it was known already, or is older than what is known."""
+        """Keep an object as it is now; False if it was known already, is older than what is known, or tells nothing
+        new.
+        """
         key = self.key_of(body)
         known = self.of(owner).get(key)
         uid, version = body["metadata"]["uid"], int(body["metadata"]["resourceVersion"])
@@ -101,8 +104,9 @@ class Children(Holdings[Id, Child]):
             return False
         if known is not None and known.uid == uid and version <= int(known.resource_version):
             return False
-        self._keep(owner, key, build_child(body))
-        return True
+        child = build_child(body)
+        self._keep(owner, key, child)
+        return not (known and key.kind in RESTLESS and known.packed == child.packed)
 
     def lose(self, owner: Owner, body: Mapping[str, Any]) -> bool:
         """Forget an object that is gone."""

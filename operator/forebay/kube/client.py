@@ -18,13 +18,19 @@ Json = dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 _BUSY_S = 1.0
+_ESCAPED = [(each.encode(), f"\\u{ord(each):04x}".encode()) for each in "<>&\u2028\u2029"]
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=2)
 _BROKEN = (aiohttp.ClientConnectionError, asyncio.TimeoutError)
 # What came of a request is unknown: it is made again, since every write here can be repeated.
 UNANSWERED = (NoClusterError, aiohttp.ClientError, TimeoutError)
+
+
+# What is tried again as it stands, beside an apiserver's own errors.
+PASSING = (HTTPStatus.UNAUTHORIZED, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class ApiError(Exception):
@@ -130,7 +136,7 @@ class Client:
     ) -> Answer:
         """Change something."""
         self._before_write()
-        data = None if body is None else orjson.dumps(body)
+        data = None if body is None else _dump(body)
         return await self._request(method, path, params=params, data=data, content_type=content_type)
 
     async def _request(
@@ -169,6 +175,16 @@ def find_proxy(url: str) -> str | None:
     """
     parts = urlsplit(url)
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+
+
+def _dump(body: Json | list[Json]) -> bytes:
+    """JSON as Go writes it: what the apiserver compares by its bytes, as the data of a ControllerRevision, must be the
+    same after it has gone through its own hands.
+    """
+    text = orjson.dumps(body)
+    for plain, escaped in _ESCAPED:
+        text = text.replace(plain, escaped)
+    return text
 
 
 def _error(status: int, text: str | bytes) -> ApiError:

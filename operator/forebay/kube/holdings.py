@@ -38,6 +38,10 @@ class Holdings(ABC, Generic[Key, Kept]):
     def lose(self, owner: Owner, body: Body) -> bool:
         """Forget an object that is gone; False if that is no news."""
 
+    def owner_of(self, namespace: str, key: Key) -> Owner | None:
+        """Whose an object is; None where it isn't known."""
+        return self._owners.get((namespace, key))
+
     def release(self, body: Body, *, owner: Owner | None) -> Owner | None:
         """Forget an object that another has now, or nobody; who had it before."""
         return self._release(body["metadata"]["namespace"], self.key_of(body), owner)

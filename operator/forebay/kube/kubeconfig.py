@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from forebay.kube.connection import ACCOUNT, Connection, NoClusterError, find_pod_connection
+from forebay.kube.connection import ACCOUNT, Connection, NoClusterError, accept_old, find_pod_connection
 from forebay.kube.lean_client import skip_package_imports
 
 skip_package_imports()
@@ -61,7 +61,7 @@ def _build_connection(configuration: Configuration) -> Connection:
         settings: Any = await configuration.auth_settings()
         return {each["key"]: each["value"] for each in settings.values() if each["in"] == "header" and each["value"]}
 
-    return Connection(configuration.host, RESTClientObject(configuration).ssl_context, build_headers)
+    return Connection(configuration.host, accept_old(RESTClientObject(configuration).ssl_context), build_headers)
 
 
 def _explain(file: str, context: str | None, error: Exception) -> str:

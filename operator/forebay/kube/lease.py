@@ -72,7 +72,8 @@ class Election:
         """Take the lease, or renew it; whether it is ours."""
         asked_at = self.clock()
         try:
-            ours = await asyncio.wait_for(self._try(), timeout=DURATION_S / 3)
+            async with asyncio.timeout(DURATION_S / 3):
+                ours = await self._try()
         except (ApiError, *UNANSWERED) as error:
             _log.warning("the lease was not renewed: %s", error or type(error).__name__)
             return False

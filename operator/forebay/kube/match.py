@@ -4,10 +4,10 @@ What others add is theirs, except to what server-side apply takes as a whole: a 
 Source of both: `listMapKey`, `listType` and `mapType` in k8s.io/api.
 """
 
-import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any, NamedTuple
+
+from forebay.plan.quantities import parse_quantity
 
 # Lists to which others may add items, by what tells these apart.
 _KEYS = {
@@ -42,13 +42,6 @@ _LEFT_OUT = frozenset(
         "tty",
     }
 )
-_SUFFIXES = {
-    "": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10**3),
-    "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15), "E": Decimal(10**18),
-    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50),
-    "Ei": Decimal(2**60),
-}  # fmt: skip
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?([A-Za-z]{0,2})")
 
 
 class _Place(NamedTuple):
@@ -119,14 +112,5 @@ def _find_key(items: list[Any], place: _Place) -> str:
 
 def _is_same_quantity(wanted: Any, found: Any) -> bool:
     """The apiserver writes quantities in its own way: 0.5 comes back as 500m."""
-    one, other = _parse_quantity(wanted), _parse_quantity(found)
+    one, other = parse_quantity(wanted), parse_quantity(found)
     return one is not None and one == other
-
-
-def _parse_quantity(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    match = _QUANTITY.fullmatch(str(value))
-    if match is None or match[3] not in _SUFFIXES:
-        return None
-    return Decimal(match[1] + (match[2] or "")) * _SUFFIXES[match[3]]

@@ -5,6 +5,7 @@ from typing import Any
 
 from forebay.kube.holdings import Holdings, Owner
 from forebay.kube.packing import pack, unpack
+from forebay.plan.names import COMPONENT_LABEL
 from forebay.status.pods import is_ready
 
 Json = dict[str, Any]
@@ -53,7 +54,7 @@ class Pods(Holdings[str, bytes]):
             ready: dict[str, Json] = {}
             for pod in self.of(owner):
                 if is_ready(pod) and pod["status"].get("podIP"):
-                    ready.setdefault(pod["metadata"]["labels"].get("app.kubernetes.io/component", ""), pod)
+                    ready.setdefault(pod["metadata"]["labels"].get(COMPONENT_LABEL, ""), pod)
             for component, pod in ready.items():
                 yield owner, component, pod["metadata"]["uid"], pod["status"]["podIP"]
 

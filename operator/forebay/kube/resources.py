@@ -36,13 +36,16 @@ CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")
 NETWORK_POLICY = Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 DISRUPTION_BUDGET = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments")
+CONTROLLER_REVISION = Resource("apps/v1", "ControllerRevision", "controllerrevisions")
 DAEMON_SET = Resource("apps/v1", "DaemonSet", "daemonsets")
 AUTOSCALER = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+SCALED_OBJECT = Resource("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 JOB = Resource("batch/v1", "Job", "jobs")
 POD = Resource("v1", "Pod", "pods")
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 SECRET = Resource("v1", "Secret", "secrets")
 ENDPOINT_SLICE = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+API_SERVICE = Resource("apiregistration.k8s.io/v1", "APIService", "apiservices")
 EVENT = Resource("v1", "Event", "events")
 
 # Whose objects these are: what the operator makes, and its own and the gateway's pods.
@@ -60,5 +63,11 @@ CHILDREN = (
     CONFIG_MAP,
     SERVICE_ACCOUNT,
 )
-# With those of an ImageBuild.
-BY_KIND = {resource.kind: resource for resource in (JOB, *CHILDREN)}
+# Those of which a cluster may not know the kind.
+OPTIONAL_CHILDREN = (SCALED_OBJECT,)
+# What is kept of revisions that were, and no part of what runs.
+RECORDS = (CONTROLLER_REVISION,)
+# What judges a revision for a while.
+CHECKS = (JOB,)
+# With those of an ImageBuild, and of a ModelVersion.
+BY_KIND = {resource.kind: resource for resource in (JOB, DAEMON_SET, *OPTIONAL_CHILDREN, *CHILDREN, *RECORDS)}

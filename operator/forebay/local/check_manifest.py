@@ -34,7 +34,9 @@ def check_manifests(manifests: Sequence[ModelDeployment], *, console: Console, t
 def _check(workload: Workload, report: Report, timeout_s: float) -> bool:
     report.console.print(f"[bold]{workload.namespace}/{workload.deployment} {workload.role}[/]", highlight=False)
     resources = workload.resources
-    written = Written(memory=resources.memory, cpu=resources.cpu, concurrency=workload.limits.slots)
+    written = Written(
+        memory=resources.memory, cpu=resources.cpu, concurrency=workload.limits.slots // workload.instances.least
+    )
     if workload.server is Server.IMAGE:
         report.say("is an image, which needs a cluster: it isn't tried here")
         return True

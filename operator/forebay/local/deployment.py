@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from forebay.local.differences import find_differences, require_processes, take_variables
@@ -22,8 +23,9 @@ from forebay.plan.resolve import Server, Serving, Workload
 class Deployment:
     """One ModelDeployment that is served: a pool of instances per workload."""
 
-    def __init__(self, serving: Serving, folder: RunFolder) -> None:
+    def __init__(self, serving: Serving, folder: RunFolder, *, beside: Collection[str] = ()) -> None:
         self.serving = serving
+        self._beside = beside
         self.folder = folder
         self.pools: list[Pool] = []
         self._held = contextlib.ExitStack()
@@ -35,7 +37,7 @@ class Deployment:
 
     async def prepare(self, display: Display) -> None:
         """Bring all files here, and decide every process."""
-        for difference in find_differences(self.serving):
+        for difference in find_differences(self.serving, beside=self._beside):
             (display.warn if difference.grave else display.say)(difference.text)
         for workload in self.serving.workloads:  # a download may take minutes: what can't be is told before
             require_processes(workload)

@@ -1,13 +1,15 @@
 """What a manifest says that holds on a cluster only: whoever runs it here is told, once, before anything starts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from forebay.api import Access, Resources
 from forebay.local.errors import LocalError
 from forebay.plan.model_volume import is_mounted
+from forebay.plan.names import build_route_name
 from forebay.plan.resolve import Server, Serving, Workload
+from forebay.plan.strategy import Strategy
 
 
 class Difference(NamedTuple):
@@ -17,12 +19,25 @@ class Difference(NamedTuple):
     grave: bool = False
 
 
-def find_differences(serving: Serving) -> Iterator[Difference]:
-    """What is not as it would be on a cluster."""
+def find_differences(serving: Serving, *, beside: Collection[str] = ()) -> Iterator[Difference]:
+    """What is not as it would be on a cluster. `beside` are the names of what else is served here."""
+    if serving.suspended:
+        yield Difference("suspend is for a cluster: here it is served all the same", grave=True)
+    if serving.idle_s:
+        yield Difference(
+            "predictor: autoscaling.min: 0 is for a cluster: here nothing sleeps, and no request waits for a start"
+        )
+    if serving.strategy != Strategy():
+        yield Difference("rollout is for a cluster: here there is one revision, which gets all requests")
+    if serving.drill:
+        yield Difference("drill is for a cluster: here nothing is broken on purpose")
+    if serving.shadow:
+        yield Difference(f"shadow is for a cluster: here {serving.shadow} gets no copies, and nothing is compared")
+    yield from _of_fallback(serving, beside)
     yield from _of_access(serving.access)
     for workload in serving.workloads:
         yield from _of_resources(workload)
-        yield from _of_scaling(workload)
+        yield from _of_scaling(workload, sleeps=bool(serving.idle_s))
         yield from _of_pods(workload)
 
 
@@ -59,6 +74,13 @@ def _is_needed(source: Mapping[str, object]) -> bool:
     return not any(isinstance(each, Mapping) and each.get("optional") is True for each in source.values())
 
 
+def _of_fallback(serving: Serving, beside: Collection[str]) -> Iterator[Difference]:
+    named = serving.fallback and serving.fallback.name
+    if named and build_route_name(namespace=serving.namespace, deployment=named) not in beside:
+        told = f"fallback: {named} is not served here, so there is none: give this command its manifest, too"
+        yield Difference(told, grave=True)
+
+
 def _of_access(access: Access) -> Iterator[Difference]:
     if access.api_keys:
         yield Difference(
@@ -71,11 +93,10 @@ def _of_access(access: Access) -> Iterator[Difference]:
 
 def _of_resources(workload: Workload) -> Iterator[Difference]:
     wanted = workload.resources
-    if wanted.gpu_count:
+    if wanted.gpu_count or wanted.gpu_claim:
         here = "every GPU of this machine" if Path("/dev/nvidiactl").exists() else "none, since this machine has none"
-        yield Difference(
-            f"{workload.role}: {wanted.gpu_resource} is for a cluster: an instance here sees {here}", grave=True
-        )
+        asked = wanted.gpu_resource or wanted.gpu_claim
+        yield Difference(f"{workload.role}: {asked} is for a cluster: an instance here sees {here}", grave=True)
     if (wanted.cpu, wanted.memory) != (Resources().cpu, Resources().memory):
         yield Difference(f"{workload.role}: cpu and memory are for a cluster: an instance here takes what it needs")
     for secret_name in _list_secrets(workload):
@@ -87,11 +108,12 @@ def _list_secrets(workload: Workload) -> list[str]:
     return [each for each in dict.fromkeys(all_) if each]
 
 
-def _of_scaling(workload: Workload) -> Iterator[Difference]:
+def _of_scaling(workload: Workload, *, sleeps: bool) -> Iterator[Difference]:
     scaling = workload.scaling
     if scaling.automatic:
         run = "1 instance runs" if scaling.least == 1 else f"{scaling.least} instances run"
-        yield Difference(f"{workload.role}: autoscaling is for a cluster: here {run}, which is its min")
+        why = "" if sleeps else ", which is its min"
+        yield Difference(f"{workload.role}: autoscaling is for a cluster: here {run}{why}")
 
 
 def _of_pods(workload: Workload) -> Iterator[Difference]:

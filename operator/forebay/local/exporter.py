@@ -25,6 +25,12 @@ class _InstanceCollector(Collector):
             ready.add_metric(sample.labels, instance.state is State.READY)
             restarts.add_metric(sample.labels, instance.server.restarts)
         yield from (ready, restarts)
+        models = GaugeMetricFamily("forebay_model_instances", "Instances of the model inside Triton.", labels=LABELS)
+        for instance, sample in zip(instances, samples, strict=True):
+            if instance.model_instances:
+                models.add_metric(sample.labels, instance.model_instances)
+        if models.samples:
+            yield models
 
 
 class Exporter:

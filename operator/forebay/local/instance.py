@@ -11,13 +11,16 @@ import httpx
 
 from forebay.local.loopback import build_async_client
 from forebay.local.meter import Meter
+from forebay.local.model_instances import build_scaler_command, read_count
 from forebay.local.models import show_sources
 from forebay.local.process import Command, Process, describe_exit, read_tail
 from forebay.local.runtime import RuntimeFiles
 from forebay.metrics import InstanceSample
 from forebay.plan.envoy_queue import QueueAddresses
+from forebay.plan.model_instances import build_scaler_numbers
 from forebay.plan.resolve import Server, Workload
 from forebay.script_log import explain_load
+from forebay.serving.instances import EXIT_UNSCALABLE
 from forebay.triton_log import explain_failure, explain_hang
 
 _STARTING_POLL_S = 0.1
@@ -60,15 +63,23 @@ class Instance:
         self.server = Process(server, on_exit=lambda status: self._on_exit("the model server", status))
         self.queue = Process(queue, on_exit=lambda status: self._on_exit("its queue", status))
         runtime = RuntimeFiles(Path(addresses.runtime_dir))
-        self.meter = Meter(workload.limits, admin=addresses.admin, runtime=runtime)
+        # Without it all goes on: its end is told in its log alone, unless it is for good.
+        scaler = build_scaler_command(workload, addresses, log=server.log.with_name(f"{server.name}.instances.log"))
+        self.scaler = Process(scaler, on_exit=self._on_scaler_exit) if scaler else None
+        numbers = build_scaler_numbers(workload)
+        self.meter = Meter(workload.limits, admin=addresses.admin, runtime=runtime, numbers=numbers)
+        # Of the model, where they are scaled; 0 while nobody says.
+        self.model_instances = 0
         self._on_change = on_change
         self._was_ready = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start both processes and watch them."""
+        """Start the processes and watch them."""
         self.queue.start()
         self.server.start()
+        if self.scaler:
+            self.scaler.start()
         self._task = asyncio.create_task(self._watch(), name=f"watch {self.name}")
 
     async def stop(self, *, grace_s: float) -> None:
@@ -77,11 +88,15 @@ class Instance:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        if self.scaler:
+            await self.scaler.stop(grace_s=grace_s)
         await self.server.stop(grace_s=grace_s)
         await self.queue.stop(grace_s=grace_s)
 
     def kill(self) -> None:
-        """End both processes at once."""
+        """End all processes at once."""
+        if self.scaler:
+            self.scaler.kill()
         self.server.kill()
         self.queue.kill()
 
@@ -89,9 +104,12 @@ class Instance:
         """What the metrics say of this instance."""
         workload = self.workload
         labels = (workload.namespace, workload.deployment, str(workload.role), self.name)
-        return InstanceSample(
-            labels=labels, stats=self.meter.stats, slots=workload.limits.slots, depth=self.meter.depth
-        )
+        slots, depth = workload.limits.slots, self.meter.depth
+        if self.model_instances:
+            slots = slots * self.model_instances // workload.instances.least
+            if workload.limits.depth_derived:
+                depth = depth * self.model_instances // workload.instances.least
+        return InstanceSample(labels=labels, stats=self.meter.stats, slots=slots, depth=depth)
 
     async def _watch(self) -> None:
         """Ask for readiness through the queue, as the gateway's requests come, and read the queue's numbers."""
@@ -100,7 +118,7 @@ class Instance:
         failures = 0
         async with build_async_client(timeout_s=_PROBE_TIMEOUT_S) as client:
             while True:
-                ready = await _is_ready(client, url)
+                ready = await _is_ready(client, url) and await self._is_scaled(client)
                 failures = 0 if ready else failures + 1
                 with contextlib.suppress(OSError):  # on a full disk, it is told when it is judged next
                     self._judge(ready, failures)
@@ -108,6 +126,12 @@ class Instance:
                         await self.meter.read(client)
                 # A ready one that misses a check gets a second between the next two: a hiccup takes nobody out.
                 await asyncio.sleep(_READY_POLL_S if self.state is State.READY else _STARTING_POLL_S)
+
+    async def _is_scaled(self, client: httpx.AsyncClient) -> bool:
+        """Whether the model's instances can be scaled, where they are to be. Once that is known it stays so."""
+        if self.scaler:
+            self.model_instances = await read_count(client, self.addresses) or self.model_instances
+        return not self.scaler or self.model_instances > 0
 
     def _judge(self, ready: bool, failures: int) -> None:
         if ready and self.state is not State.READY:
@@ -133,6 +157,10 @@ class Instance:
             self._change(State.FAILED, f"{reason}: {_last_lines(self.queue.command.log)}")
         else:
             self._change(State.FAILED, self._explain(reason, status))
+
+    def _on_scaler_exit(self, status: int) -> None:
+        if self.scaler and status == EXIT_UNSCALABLE and not self._was_ready:
+            self._change(State.FAILED, _last_lines(self.scaler.command.log, most=1))
 
     def _explain(self, reason: str, status: int) -> str:
         log = self.server.command.log
@@ -173,9 +201,11 @@ def _explain_script(command: Command, status: int) -> str:
     if status == EXIT_SCRIPT:
         return _last_lines(command.log)
     script = next(each.partition("=")[2] for each in command.argv if each.startswith("--script="))
-    return explain_load(read_tail(command.log), script=script) if status == EXIT_LOAD else ""
+    if status != EXIT_LOAD:
+        return ""
+    return explain_load(read_tail(command.log), script=script) or _last_lines(command.log, most=1)
 
 
-def _last_lines(log: Path) -> str:
+def _last_lines(log: Path, *, most: int = _LAST_LINES) -> str:
     lines = [line for line in read_tail(log).splitlines() if line.strip() and not line.startswith("[forebay]")]
-    return "\n".join(lines[-_LAST_LINES:]) or f"nothing in {log}"
+    return "\n".join(lines[-most:]) or f"nothing in {log}"

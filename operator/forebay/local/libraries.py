@@ -14,7 +14,7 @@ from forebay.serving.source import Source, find_imports
 IN_THE_IMAGE = frozenset(
     {
         "azure-identity", "azure-storage-blob", "boto3", "dulwich", "google-cloud-storage", "httpx", "huggingface-hub",
-        "pillow", "pydantic", "pyyaml", "uv",
+        "pillow", "pydantic", "pyyaml", "uv", "zlib-ng",
     }
 )  # fmt: skip
 

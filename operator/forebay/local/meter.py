@@ -1,5 +1,7 @@
 """Measures an instance's queue, and keeps its depth to what can be answered in time."""
 
+from collections.abc import Mapping
+
 import httpx
 
 from forebay.local.runtime import RuntimeFiles
@@ -17,13 +19,17 @@ _DEPTH_CHANGE = 0.1
 class Meter:
     """The queue of one instance: `stats` are the last that were read, `depth` is in force."""
 
-    def __init__(self, limits: QueueLimits, *, admin: Address, runtime: RuntimeFiles) -> None:
+    def __init__(
+        self, limits: QueueLimits, *, admin: Address, runtime: RuntimeFiles, numbers: Mapping[str, str] | None = None
+    ) -> None:
         self.stats = QueueStats()
         self.service_s = 0.0
         self._limits = limits
         self.depth = limits.depth
         self._url = f"http://{admin.host}:{admin.port}/stats/prometheus"
         self._runtime = runtime
+        # Those that are no queue's.
+        self._numbers = dict(numbers or {})
         self._write(self.depth)
 
     async def read(self, client: httpx.AsyncClient) -> None:
@@ -54,4 +60,4 @@ class Meter:
         return derive_depth(slots=limits.slots, service_s=self.service_s, deadline_s=limits.timeout_s)
 
     def _write(self, depth: int) -> None:
-        self._runtime.write(build_runtime(slots=self._limits.slots, depth=depth))
+        self._runtime.write(build_runtime(slots=self._limits.slots, depth=depth) | self._numbers)

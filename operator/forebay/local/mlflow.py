@@ -9,6 +9,7 @@ from forebay.api import ModelDeployment
 from forebay.local.errors import LocalError
 from forebay.plan.mlflow import is_mlflow
 from forebay.plan.versions import VersionError, pin
+from forebay.serving.mlflow_login import read_login
 
 if TYPE_CHECKING:
     from forebay.mlflow.lookup import Lookup
@@ -23,7 +24,7 @@ def pin_registered(deployments: Sequence[ModelDeployment]) -> list[ModelDeployme
 
 async def _pin_all(deployments: Sequence[ModelDeployment]) -> list[ModelDeployment]:
     from forebay.mlflow.lookup import Lookup  # noqa: PLC0415  (aiohttp takes a moment)
-    from forebay.mlflow.server import Server, check_address, read_login  # noqa: PLC0415
+    from forebay.mlflow.server import Server, check_address  # noqa: PLC0415
 
     url = os.environ.get("MLFLOW_TRACKING_URI", "")
     if wrong := check_address(url):

@@ -77,7 +77,8 @@ class Pool:
             env={**launcher.env, **self.workload.env},
             shared_memory=region,
         )
-        config = build_queue(self.workload.server, addresses, timeout_s=self.workload.limits.timeout_s)
+        scaled, timeout_s = self.workload.instances.scaled, self.workload.limits.timeout_s
+        config = build_queue(self.workload.server, addresses, timeout_s=timeout_s, scaled=scaled)
         queue = build_envoy_command(f"{name}.queue", config, folder=folder)
         return Instance(self.workload, addresses=addresses, server=server, queue=queue, on_change=self._on_change)
 
@@ -91,7 +92,9 @@ class Pool:
 
 
 def _find_addresses(workload: Workload, runtime: Path, predictors: Sequence[Upstream]) -> QueueAddresses:
-    front, metrics, admin, http, grpc, triton_metrics, egress = (Address(HOST, port) for port in find_free_ports(7))
+    front, metrics, admin, http, grpc, triton_metrics, egress, scaler = (
+        Address(HOST, port) for port in find_free_ports(8)
+    )
     return QueueAddresses(
         front=front,
         metrics=metrics,
@@ -102,4 +105,5 @@ def _find_addresses(workload: Workload, runtime: Path, predictors: Sequence[Upst
         egress=egress,
         predictors=tuple(predictors) if workload.role is Role.TRANSFORMER else (),
         runtime_dir=str(runtime),
+        scaler=scaler,
     )

@@ -3,6 +3,7 @@
 import contextlib
 import random
 import socket
+from collections import deque
 from pathlib import Path
 
 from forebay.local.errors import LocalError
@@ -15,22 +16,40 @@ _OURS = range(10240, 30000)
 _TRIES = 1000
 # Another in each process, however it was forked.
 _CHANCE = random.SystemRandom()
+# Between a port's choice and the start of what listens on it, another process that looks would find it free. A name
+# of the network namespace, as the port is one, says that it is taken; it ends with this process, or after many others.
+_LEASES: deque[socket.socket] = deque()
+_LEASES_AT_MOST = 256
 
 
 def find_free_ports(count: int) -> list[int]:
-    """`count` different ports that nothing listens on. Held open together, so that none comes twice."""
-    with contextlib.ExitStack() as stack:
-        return [_hold_free_port(stack) for _ in range(count)]
+    """`count` different ports that nothing listens on, and that no other process gets from here soon."""
+    return [_find_free_port() for _ in range(count)]
 
 
-def _hold_free_port(stack: contextlib.ExitStack) -> int:
+def _find_free_port() -> int:
     for _ in range(_TRIES):
-        held = stack.enter_context(socket.socket())
-        with contextlib.suppress(OSError):
-            held.bind((HOST, _CHANCE.choice(_OURS)))
-            return int(held.getsockname()[1])
-    held.bind((HOST, 0))
-    return int(held.getsockname()[1])
+        port = _CHANCE.choice(_OURS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((HOST, port))
+            _LEASES.append(_lease(port))
+            if len(_LEASES) > _LEASES_AT_MOST:
+                _LEASES.popleft().close()
+            return port
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _lease(port: int) -> socket.socket:
+    """Raise OSError while somebody has it."""
+    held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        held.bind(f"\0forebay-port-{port}")
+    except OSError:
+        held.close()
+        raise
+    return held
 
 
 def require_free_port(port: int) -> None:

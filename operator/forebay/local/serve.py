@@ -47,11 +47,12 @@ class Session:
 
     async def run(self) -> None:
         """Serve until stopped. Raises LocalError when something can't start."""
+        beside = [_route_name(serving) for serving in self._servings]
         async with contextlib.AsyncExitStack() as stack:
             for serving in self._servings:
                 folder = RunFolder(_route_name(serving))
                 stack.callback(folder.close)
-                deployment = Deployment(serving, folder)
+                deployment = Deployment(serving, folder, beside=beside)
                 stack.callback(deployment.close)
                 self._deployments.append(deployment)
             port = self._choose_port()

@@ -1,18 +1,17 @@
 """Requests to an MLflow tracking server: JSON out, and errors that say what to do."""
 
-import base64
 import json
 import os
-from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from forebay.kube.client import find_proxy
 from forebay.plan.versions import RegistryUnavailableError
+from forebay.serving.mlflow_login import Login
 
 Json = dict[str, Any]
 
@@ -32,26 +31,6 @@ class RefusedError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-class Login(NamedTuple):
-    """Who we are to the server. Empty is nobody."""
-
-    token: str = ""
-    username: str = ""
-    password: str = ""
-
-    def build_headers(self) -> dict[str, str]:
-        """As MLflow's own client says it: a name and password count before a token."""
-        if self.username and self.password:
-            both = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-            return {"Authorization": f"Basic {both}"}
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
-
-
-def read_login(environ: Mapping[str, str]) -> Login:
-    """The variables that MLflow's own client reads."""
-    return Login(*(environ.get(f"MLFLOW_TRACKING_{name}", "").strip() for name in ("TOKEN", "USERNAME", "PASSWORD")))
 
 
 def check_address(url: str) -> str:

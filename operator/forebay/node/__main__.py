@@ -8,15 +8,18 @@ import threading
 from importlib.metadata import version
 
 from forebay.node.agent import Agent
+from forebay.node.apiserver import Apiserver
 from forebay.node.child import Workers
 from forebay.node.counts import Counts
 from forebay.node.driver import NAME, Driver, build_registration, serve
+from forebay.node.environments import Environments
 from forebay.node.models import Models
 from forebay.node.options import read_options
 from forebay.node.report import Json, Seen, build_status
 from forebay.node.reporter import Reporter
+from forebay.node.roles import Roles
 from forebay.node.store import Store
-from forebay.node.volumes import list_volumes
+from forebay.node.volumes import ENVIRONMENT, MODEL, list_volumes
 from forebay.node.web import serve_http
 
 _log = logging.getLogger("forebay.node")
@@ -36,8 +39,11 @@ def main() -> int:
     store = Store(options.root, limit_bytes=options.limit_bytes, on_evicted=counts.evicted)
     store.open()
     workers = Workers(options.worker_user, allow_loopback=options.allow_loopback)
+    server = Apiserver(options.apiserver, options.account) if options.apiserver else None
+    models = Models(store, workers, Roles(server), counts, downloads=options.downloads)
     # Another kind of volume is another entry here.
-    agent = Agent(store, {"model": Models(store, workers, counts, downloads=options.downloads).fill}, counts)
+    fills = {MODEL: models.fill, ENVIRONMENT: Environments(store, workers, counts).fill}
+    agent = Agent(store, fills, counts)
     agent.reconcile()
 
     socket = options.kubelet / "plugins" / NAME / "csi.sock"
@@ -46,8 +52,8 @@ def main() -> int:
     servers.append(serve(options.kubelet / "plugins_registry" / f"{NAME}-reg.sock", build_registration(socket)))
     web = serve_http(options.port, lambda: counts.write(lambda: (store.measure().bytes, store.limit_bytes)))
     reporter = None
-    if options.apiserver:
-        reporter = Reporter(options.apiserver, options.node, {"sizeLimit": options.size_limit}, lambda: describe(store))
+    if server:
+        reporter = Reporter(server, options.node, {"sizeLimit": options.size_limit}, lambda: describe(store))
         reporter.start()
     _log.info("%s serves the models of %s, up to %s", NAME, options.node, options.size_limit)
 
@@ -64,8 +70,8 @@ def main() -> int:
 def describe(store: Store) -> Json:
     """The status of the NodeCache, from what is on the disk."""
     volumes = [(volume.asked, volume.read_state()) for volume in list_volumes(store.volumes)]
-    seen = [Seen(asked.uri, state) for asked, state in volumes if asked]
-    return build_status(store.catalog.list_models(), seen, used_bytes=store.measure().bytes)
+    seen = [Seen(asked.title, state) for asked, state in volumes if asked]
+    return build_status(store.list_models(), seen, used_bytes=store.measure().bytes)
 
 
 if __name__ == "__main__":

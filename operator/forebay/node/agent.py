@@ -12,6 +12,7 @@ from forebay.node.child import Cancel, Cancelled
 from forebay.node.counts import Counts
 from forebay.node.store import Store
 from forebay.node.volumes import Asked, Volume, find_volume, list_volumes
+from forebay.serving.environments.errors import InstallError
 from forebay.serving.storage.errors import StorageError, from_os_error
 
 _log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ _END_S = 30.0
 
 
 class Fill(Protocol):
-    """Brings what a kind of volume holds. Raises StorageError, OSError or Cancelled."""
+    """Brings what a kind of volume holds. Raises StorageError, InstallError, OSError or Cancelled."""
 
     def __call__(self, volume: Volume, asked: Asked, secret: Mapping[str, str], cancel: Cancel) -> None:
         """Make `volume.files`, and tell that it is complete."""
@@ -87,7 +88,7 @@ class Agent:
             thread.join(_END_S)
 
     def _remove(self, volume: Volume) -> None:
-        self._store.catalog.touch(str(volume.read_state().get("model", "")), self._store.blobs)
+        self._store.touch(str(volume.read_state().get("model", "")))
         volume.remove()
 
     def _is_due(self, volume: Volume) -> bool:
@@ -109,8 +110,8 @@ class Agent:
         try:
             self._fills[asked.kind](volume, asked, secret, cancel)
         except Cancelled:
-            _log.info("%s/%s is gone before its model was there", asked.namespace, asked.pod)
-        except StorageError as error:
+            _log.info("%s/%s is gone before its volume was full", asked.namespace, asked.pod)
+        except (StorageError, InstallError) as error:
             self._fail(volume, asked, error)
         except OSError as error:
             self._fail(volume, asked, from_os_error(error, self._store.root))
@@ -118,7 +119,7 @@ class Agent:
             with self._lock:
                 self._running.pop(volume_id, None)
 
-    def _fail(self, volume: Volume, asked: Asked, error: StorageError) -> None:
+    def _fail(self, volume: Volume, asked: Asked, error: StorageError | InstallError) -> None:
         _log.warning("%s/%s: %s: %s", asked.namespace, asked.pod, error.reason, error.message)
         self._counts.failed()
         volume.tell_failure(error)

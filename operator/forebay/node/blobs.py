@@ -5,7 +5,9 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 _EXECUTABLE = ".x"
@@ -13,12 +15,12 @@ _EXECUTABLE = ".x"
 
 @dataclass(frozen=True)
 class Stored:
-    """A file of the store: its bytes on disk, when it was used last, and whether a volume shows it."""
+    """A file of the store: its bytes on disk, when it was used last, whether a volume shows it, and its deletion."""
 
-    path: Path
     bytes: int
     used_s: float
     in_use: bool
+    drop: Callable[[], int]
 
 
 class Blobs:
@@ -67,29 +69,26 @@ class Blobs:
         if path.exists():
             _touch(path)
 
-    def list_files(self) -> list[Stored]:
-        """All files, those first that were not used for longest."""
+    def list_stored(self) -> list[Stored]:
+        """All files, as the store counts them."""
         found = []
         for path in self._folder.glob("??/*"):
             try:
                 entry = path.stat()
             except FileNotFoundError:
                 continue
-            found.append(Stored(path, entry.st_blocks * 512, entry.st_atime, entry.st_nlink > 1))
-        return sorted(found, key=lambda each: each.used_s)
+            drop = partial(self.drop, path.name)
+            found.append(Stored(entry.st_blocks * 512, entry.st_atime, entry.st_nlink > 1, drop))
+        return found
 
-    def evict(self, excess_bytes: int) -> int:
-        """Delete what no volume shows, until so many bytes are gained; answer how many were."""
-        gained = 0
-        for each in self.list_files():
-            if gained >= excess_bytes:
-                break
-            with self._lock:
-                if not each.path.exists() or each.path.stat().st_nlink > 1:
-                    continue
-                each.path.unlink()
-            gained += each.bytes
-        return gained
+    def drop(self, name: str) -> int:
+        """Delete a file, and answer how many bytes are gained: none where a volume shows it."""
+        path = self.find(name)
+        with self._lock:
+            if not path.exists() or (entry := path.stat()).st_nlink > 1:
+                return 0
+            path.unlink()
+        return entry.st_blocks * 512
 
 
 def digest_of(name: str) -> str:

@@ -13,7 +13,7 @@ from forebay.serving.storage.errors import redact
 
 @dataclass(frozen=True)
 class Model:
-    """A model that is whole on this node. `uri` holds no signature."""
+    """What is whole on this node: a model by its address, which holds no signature, or a script's libraries."""
 
     name: str
     uri: str

@@ -6,7 +6,7 @@ there: so a few are let through by name, and no others.
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -24,11 +24,16 @@ ALLOWED = frozenset(
         "HTTPS_TOKEN",
     }
 )  # fmt: skip
-# Of the agent's own: how to find Python, and the way out.
+# Of the agent's own: how to find Python, the way out, and where roles are assumed.
 _INHERITED = frozenset(
     {"PATH", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE", "LANG", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
-     "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"}
+     "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "AWS_REGION",
+     "AWS_ENDPOINT_URL_STS"}
 )  # fmt: skip
+# An index is asked with these alone: UV_FIND_LINKS and its like would read the node's files.
+OF_INDEX = ("UV_INDEX_CUSTOM_USERNAME", "UV_INDEX_CUSTOM_PASSWORD", "UV_DEFAULT_INDEX")
+_OF_SECRET = OF_INDEX[:2]
+_OF_AGENT = ("UV_DEFAULT_INDEX", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES")
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "HF_ENDPOINT")
 # The node's own identity is nobody's credentials.
 _FIXED = {"AWS_EC2_METADATA_DISABLED": "true", "NO_GCE_CHECK": "true", "PYTHONUNBUFFERED": "1", "HOME": "/nonexistent"}
@@ -36,8 +41,16 @@ _FIXED = {"AWS_EC2_METADATA_DISABLED": "true", "NO_GCE_CHECK": "true", "PYTHONUN
 
 def build_environment(secret: Mapping[str, str]) -> dict[str, str]:
     """The environment of a download."""
-    own = {name: value for name, value in os.environ.items() if name in _INHERITED}
-    return {**own, **_FIXED, **{name: value for name, value in secret.items() if name in ALLOWED}}
+    return {**_pick(os.environ, _INHERITED), **_FIXED, **_pick(secret, ALLOWED)}
+
+
+def build_index_environment(secret: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which libraries are installed. The index that stands in for pypi.org is the agent's to say."""
+    return {**_pick(os.environ, {*_INHERITED, *_OF_AGENT}), **_FIXED, **_pick(secret, _OF_SECRET)}
+
+
+def _pick(every: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in every.items() if name in names}
 
 
 def check_endpoints(environment: Mapping[str, str], *, allow_loopback: bool) -> None:

@@ -10,7 +10,8 @@ import grpc
 
 from forebay.node.agent import Agent
 from forebay.node.messages import CSI, REGISTRATION
-from forebay.node.volumes import Asked
+from forebay.node.roles import TOKENS
+from forebay.node.volumes import ENVIRONMENT, MODEL, Asked
 
 NAME = "models.forebay.dev"
 _POD = "csi.storage.k8s.io/"
@@ -49,7 +50,9 @@ class Driver:
 
     def _publish(self, request: Any) -> dict[str, Any]:
         asked = read_request(request, self._kubelet, self._agent.kinds)
-        self._agent.publish(request.volume_id, asked, dict(request.secrets))
+        about = request.volume_context
+        tokens = {TOKENS: about[TOKENS]} if TOKENS in about else {}
+        self._agent.publish(request.volume_id, asked, {**request.secrets, **tokens})
         return {}
 
     def _unpublish(self, request: Any) -> dict[str, Any]:
@@ -62,9 +65,12 @@ def read_request(request: Any, kubelet: Path, kinds: frozenset[str]) -> Asked:
     about = request.volume_context
     if about.get(f"{_POD}ephemeral") != "true":
         raise BadVolumeError(f"{NAME} gives ephemeral volumes alone: write it under `csi` in the pod's volumes")
-    kind, uri = about.get("kind", "model"), about.get("uri", "")
-    if kind not in kinds or not uri:
-        raise BadVolumeError(f"{NAME} needs volumeAttributes: uri, and kind if it isn't {' or '.join(sorted(kinds))}")
+    kind, uri = about.get("kind", MODEL), about.get("uri", "")
+    requirements = tuple(line.strip() for line in about.get("requirements", "").splitlines() if line.strip())
+    if kind not in kinds or not (requirements if kind == ENVIRONMENT else uri):
+        raise BadVolumeError(
+            f"{NAME} needs volumeAttributes: uri, or kind: {ENVIRONMENT} and requirements, one on each line"
+        )
     return Asked(
         kind=kind,
         uri=uri,
@@ -72,6 +78,9 @@ def read_request(request: Any, kubelet: Path, kinds: frozenset[str]) -> Asked:
         namespace=about.get(f"{_POD}pod.namespace", ""),
         pod=about.get(f"{_POD}pod.name", ""),
         target=str(check_target(request.target_path, kubelet)),
+        requirements=requirements,
+        index=about.get("index", ""),
+        account=about.get(f"{_POD}serviceAccount.name", ""),
     )
 
 

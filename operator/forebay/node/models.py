@@ -12,6 +12,7 @@ from forebay.node.counts import Counts
 from forebay.node.credentials import build_environment, check_endpoints
 from forebay.node.flights import Flight, Flights
 from forebay.node.identity import find_origin, identify, identify_listing, name_download
+from forebay.node.roles import Roles
 from forebay.node.store import Store
 from forebay.node.trees import Known, Tree, take_in
 from forebay.node.volumes import Asked, Volume
@@ -29,21 +30,23 @@ _TRIES = 3
 class Models:
     """Brings models. `downloads` are let run at once; listings, which are short, never wait for them."""
 
-    def __init__(self, store: Store, workers: Workers, counts: Counts, *, downloads: int) -> None:
+    def __init__(self, store: Store, workers: Workers, roles: Roles, counts: Counts, *, downloads: int) -> None:
         self.flights = Flights()
-        self._store, self._workers, self._counts = store, workers, counts
+        self._store, self._workers, self._roles, self._counts = store, workers, roles, counts
         self._listings, self._downloads = threading.Semaphore(LISTINGS), threading.Semaphore(downloads)
 
     def fill(self, volume: Volume, asked: Asked, secret: Mapping[str, str], cancel: Cancel) -> None:
         """Make the volume's files. Raises StorageError, OSError or Cancelled."""
         environment = build_environment(secret)
         check_endpoints(environment, allow_loopback=self._workers.allow_loopback)
-        source = _Source(asked, environment, find_origin(asked.uri, environment))
+        role = self._roles.find(asked, secret)
+        environment |= {"AWS_ROLE_ARN": role.arn} if role.arn else {}
+        source = _Source(asked, environment, find_origin(asked.uri, environment), role.token)
         for last in (*[False] * (_TRIES - 1), True):
             # With the volume's own credentials, whatever is there already.
             with self._listings:
                 cancel.check()
-                listing = self._workers.run({"uri": asked.uri}, environment, cancel)
+                listing = self._workers.run(source.request, environment, cancel)
             try:
                 self._bring(volume, source, listing, cancel)
             except FileNotFoundError:
@@ -83,7 +86,7 @@ class Models:
             volume.tell_progress(progress)
 
         with self._store.room(folder.name, sum(missing)):
-            asked = {"uri": source.asked.uri, "to": str(place.dest), "skip": [[i.path, i.etag, i.size] for i in have]}
+            asked = {**source.request, "to": str(place.dest), "skip": [[i.path, i.etag, i.size] for i in have]}
             listing = self._workers.run(asked, source.environment, cancel, follow)
             fetched = take_in(place.tree, blobs)
         self._counts.downloaded(sum(blobs.find(name).stat().st_size for name in fetched.files.values()))
@@ -112,9 +115,7 @@ class Models:
         new = volume.folder / "new"
         shutil.rmtree(new, ignore_errors=True)
         size = tree.build(self._store.blobs, new)
-        # Left by an agent that was killed before it could say so.
-        shutil.rmtree(volume.files, ignore_errors=True)
-        new.rename(volume.files)
+        volume.show(new)
         model = self._store.catalog.keep(source.origin, source.asked.uri, tree, size)
         self._counts.filled(hit=hit)
         volume.tell_complete(size, hit=hit, model=model)
@@ -123,8 +124,9 @@ class Models:
 class _Source:
     """An address as one volume's credentials see it."""
 
-    def __init__(self, asked: Asked, environment: Mapping[str, str], origin: str) -> None:
+    def __init__(self, asked: Asked, environment: Mapping[str, str], origin: str, token: str) -> None:
         self.asked, self.environment, self.origin = asked, environment, origin
+        self.request = {"uri": asked.uri, "token": token}
         self._scheme = urlsplit(asked.uri).scheme
 
     def find(self, known: Known, listing: Listing) -> Tree | None:

@@ -4,6 +4,8 @@ import argparse
 import re
 from pathlib import Path
 
+from forebay.node.apiserver import ACCOUNT
+
 _QUANTITY = re.compile(r"([1-9][0-9]{0,14})(?:\.([0-9]{1,3}))?([kMGTP]i?|Ki)?")
 _POWERS = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
@@ -28,6 +30,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=9090, help="of /metrics and /healthz")
     parser.add_argument("--worker-user", type=int, default=1000, help="as whom downloads run, where the agent is root")
     parser.add_argument("--apiserver", default="", help="where the NodeCache is written; empty: nowhere")
+    parser.add_argument("--account", type=Path, default=ACCOUNT, help="the folder of the agent's token for it")
     parser.add_argument("--allow-loopback", action="store_true", help="let downloads lead to this machine: for tests")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     options = parser.parse_args(arguments)

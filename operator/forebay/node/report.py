@@ -7,7 +7,7 @@ from typing import Any
 
 from forebay.node.catalog import Model
 from forebay.serving.storage.cached import CACHED, DOWNLOADING, FAILED
-from forebay.serving.storage.errors import redact, show_bytes
+from forebay.serving.storage.errors import show_bytes
 
 Json = dict[str, Any]
 # A large object is a burden to the apiserver: those used last are shown.
@@ -21,7 +21,7 @@ _STATES = (FAILED, DOWNLOADING, CACHED)
 
 @dataclass(frozen=True)
 class Seen:
-    """A volume: its address, and what was told in it last."""
+    """A volume: what people know it by, and what was told in it last."""
 
     uri: str
     state: Mapping[str, Any]
@@ -49,7 +49,8 @@ def _describe_cached(models: Sequence[Model], in_use: Sequence[str]) -> list[Jso
     found: dict[tuple[str, str], Json] = {}
     for model in models:
         used = datetime.fromtimestamp(model.used_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        entry = {"uri": model.uri[:LONGEST_URI], "state": CACHED, "digest": model.digest, "bytes": model.bytes}
+        entry = {"uri": model.uri[:LONGEST_URI], "state": CACHED, "bytes": model.bytes}
+        entry |= {"digest": model.digest} if model.digest else {}
         shown = found.setdefault((model.uri, model.digest), {**entry, "pods": 0, "lastUsed": used})
         shown["pods"] += in_use.count(model.name)
     return [*found.values()]
@@ -63,12 +64,13 @@ def _describe_unfinished(volumes: Sequence[Seen]) -> list[Json]:
             continue
         # What is tried again has failed, until something comes.
         state = FAILED if "reason" in each.state else DOWNLOADING
-        uri = redact(each.uri)[:LONGEST_URI]
+        uri = each.uri[:LONGEST_URI]
         entry = found.setdefault((state, uri), {"uri": uri, "state": state, "pods": 0})
         entry["pods"] += 1
         if state == FAILED:
             entry["message"] = f"{each.state.get('reason')}: {each.state.get('message')}"[:2048]
-        else:
+        elif "bytes" not in each.state or each.state.get("total"):
+            # What libraries come to nobody knows before.
             entry["progressPct"] = max(entry.get("progressPct", 0), _find_pct(each.state))
     return [found[key] for key in sorted(found, key=lambda key: (_STATES.index(key[0]), key[1]))]
 
@@ -84,5 +86,5 @@ def _summarize(shown: Sequence[Json]) -> str:
 
 
 def _show(model: Json) -> str:
-    extra = {DOWNLOADING: f" {model.get('progressPct', 0)} %", FAILED: ""}.get(model["state"], "")
+    extra = f" {model['progressPct']} %" if "progressPct" in model else ""
     return f"{model['uri']}: {model['state']}{extra}"[:512]

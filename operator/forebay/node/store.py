@@ -1,6 +1,7 @@
 """All that the agent keeps on its disk, within its bounds."""
 
 import fcntl
+import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -8,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from forebay.node.blobs import Blobs
-from forebay.node.catalog import Catalog
+from forebay.node.blobs import Blobs, Stored
+from forebay.node.catalog import Catalog, Model
+from forebay.node.folders import Folders, measure
 from forebay.node.trees import Known
 from forebay.serving.storage.errors import Reason, StorageError, show_bytes
 from forebay.serving.storage.place import SPARE_BYTES
@@ -34,7 +36,10 @@ class Store:
             Known(root / "known"),
             Catalog(root / "models"),
         )
+        self.folders = Folders(root / "environments")
         self._on_evicted = on_evicted
+        # What only this node knows, from its first day on; empty until it is open.
+        self.secret = b""
         # Of the downloads that run: what each will need in all.
         self._reserved: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -47,12 +52,25 @@ class Store:
             folder.chmod(0o711)
         self._file = (self.root / "lock").open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        self.folders.open()
+        self.secret = _keep_secret(self.root / "secret")
 
     def measure(self) -> Usage:
         """What is on the disk now."""
-        blobs = self.blobs.list_files()
-        partial = sum(_measure(folder) for folder in self.downloads.glob("*"))
-        return Usage(sum(each.bytes for each in blobs) + partial, sum(each.bytes for each in blobs if not each.in_use))
+        stored = self._list_stored()
+        partial = sum(measure(folder) for folder in self.downloads.glob("*"))
+        idle = sum(each.bytes for each in stored if not each.in_use)
+        return Usage(sum(each.bytes for each in stored) + partial, idle)
+
+    def list_models(self) -> list[Model]:
+        """What is there, whole, as people know it: those first that were used last."""
+        every = [*self.catalog.list_models(), *self.folders.list_models()]
+        return sorted(every, key=lambda model: (-model.used_s, model.uri))
+
+    def touch(self, name: str) -> None:
+        """Note that a model, or an environment, was in use until now."""
+        self.catalog.touch(name, self.blobs)
+        self.folders.touch(name)
 
     @contextmanager
     def room(self, name: str, need_bytes: int) -> Iterator[None]:
@@ -78,7 +96,7 @@ class Store:
     def _make_room(self, name: str) -> None:
         excess = max(self._find_excess())
         if excess > 0:
-            gained = self.blobs.evict(excess)
+            gained = self._evict(excess)
             if gained:
                 self._on_evicted(gained)
                 self.forget_lost()
@@ -87,13 +105,25 @@ class Store:
         # A disk that is full of other things is the download's to tell.
         excess, _ = self._find_excess()
         if excess > 0:
-            need = self._reserved.get(name, 0)
+            need = f" for {show_bytes(self._reserved[name])}" if self._reserved.get(name) else ""
             raise StorageError(
                 Reason.DISK_FULL,
-                f"the node's cache may hold {show_bytes(self.limit_bytes)}, and is full with models that are in use: "
-                f"{show_bytes(excess)} are missing for {show_bytes(need)}; raise nodeCache.sizeLimit, or serve fewer "
+                f"the node's cache may hold {show_bytes(self.limit_bytes)}, and is full with what is in use: "
+                f"{show_bytes(excess)} are missing{need}; raise nodeCache.sizeLimit, or serve fewer "
                 "models on this node",
             )
+
+    def _list_stored(self) -> list[Stored]:
+        return [*self.blobs.list_stored(), *self.folders.list_stored()]
+
+    def _evict(self, excess_bytes: int) -> int:
+        """Delete what no volume shows, what was not used for longest first; answer how many bytes are gained."""
+        gained = 0
+        for each in sorted(self._list_stored(), key=lambda each: each.used_s):
+            if gained >= excess_bytes:
+                break
+            gained += each.drop()
+        return gained
 
     def forget_lost(self) -> None:
         """Bring what is known of files in line with what is there."""
@@ -102,13 +132,13 @@ class Store:
 
     def _find_excess(self) -> tuple[int, int]:
         """Bytes over the limit, and over what the disk has, once all that is promised is there."""
-        blobs = sum(each.bytes for each in self.blobs.list_files())
-        partial = {folder.name: _measure(folder) for folder in self.downloads.glob("*")}
+        stored = sum(each.bytes for each in self._list_stored())
+        partial = {folder.name: measure(folder) for folder in self.downloads.glob("*")}
         names = partial.keys() | self._reserved.keys()
         pending = sum(max(partial.get(name, 0), self._reserved.get(name, 0)) for name in names)
         to_come = sum(max(0, need - partial.get(name, 0)) for name, need in self._reserved.items())
         free = shutil.disk_usage(self.root).free - SPARE_BYTES
-        return blobs + pending - self.limit_bytes, to_come - free
+        return stored + pending - self.limit_bytes, to_come - free
 
     def _drop_downloads(self) -> None:
         """Delete downloads that nobody goes on with."""
@@ -117,13 +147,10 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _measure(folder: Path) -> int:
-    """Bytes on disk under a folder, less what the store counts."""
-    size = 0
-    for path in folder.rglob("*"):
-        try:
-            entry = path.lstat()
-        except FileNotFoundError:
-            continue
-        size += entry.st_blocks * 512 if entry.st_nlink == 1 and not path.is_dir() else 0
-    return size
+def _keep_secret(path: Path) -> bytes:
+    if not path.exists():
+        new = path.with_name(".secret.new")
+        new.touch(mode=0o600)
+        new.write_bytes(secrets.token_bytes(32))
+        new.replace(path)
+    return path.read_bytes()

@@ -4,21 +4,23 @@ import json
 import re
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from forebay.node.trees import write_json
+from forebay.serving.environments.errors import InstallError
 from forebay.serving.storage.cached import CACHED, DOWNLOADING, FAILED, FILES, STATE
-from forebay.serving.storage.errors import StorageError
+from forebay.serving.storage.errors import StorageError, redact
 from forebay.serving.storage.progress import Progress
 
+MODEL, ENVIRONMENT = "model", "environment"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a pod wants in its volume. `uri` may hold a signature: it is shown to nobody."""
+    """What a pod wants in its volume: a model, whose `uri` may hold a signature, or libraries from an index."""
 
     kind: str
     uri: str
@@ -26,6 +28,17 @@ class Asked:
     namespace: str
     pod: str
     target: str
+    requirements: tuple[str, ...] = ()
+    index: str = ""
+    account: str = ""
+
+    @property
+    def title(self) -> str:
+        """What people know it by. It holds no secret."""
+        if self.kind != ENVIRONMENT:
+            return redact(self.uri)
+        where = f" from {redact(self.index)}" if self.index else ""
+        return f"libraries {' + '.join(self.requirements)}{where}"
 
 
 class Volume:
@@ -48,8 +61,11 @@ class Volume:
     def asked(self) -> Asked | None:
         """What was asked for; None where the agent was killed before it was written."""
         try:
-            return Asked(**json.loads((self.folder / "asked.json").read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
+            found = json.loads((self.folder / "asked.json").read_text("utf-8"))
+            # An agent of a later version may have written more.
+            known = {each.name: found[each.name] for each in fields(Asked) if each.name in found}
+            return Asked(**{**known, "requirements": tuple(found.get("requirements", ()))})
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
 
     def make(self, asked: Asked) -> None:
@@ -80,13 +96,19 @@ class Volume:
         }  # fmt: skip
         self._tell(state=DOWNLOADING, **done)
 
-    def tell_failure(self, error: StorageError) -> None:
-        """Say why there is no model."""
+    def tell_failure(self, error: StorageError | InstallError) -> None:
+        """Say why there are no files."""
         self._tell(state=FAILED, reason=str(error.reason.value), message=error.message)
 
     def tell_complete(self, size: int, *, hit: bool, model: str) -> None:
         """Say that the files are there: their bytes, and whether they were on the node already."""
         self._tell(state=CACHED, bytes=size, hit=hit, model=model)
+
+    def show(self, folder: Path) -> None:
+        """Let the pod find the files, which were made beside."""
+        # Left by an agent that was killed before it could say so.
+        shutil.rmtree(self.files, ignore_errors=True)
+        folder.rename(self.files)
 
     def remove(self) -> None:
         """Delete it."""

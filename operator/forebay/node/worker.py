@@ -1,18 +1,12 @@
-"""`python -m forebay.node.worker`: lists and downloads one source, with one volume's credentials in its environment.
+"""`python -m forebay.node.worker`: lists and downloads one source, with one volume's credentials in its environment."""
 
-A process of its own, as nobody in particular: what comes from a source is read where neither the node nor the
-credentials of others are. It takes a JSON object on stdin and ends when stdin does; on stdout are JSON lines.
-"""
-
-import json
 import os
-import signal
 import sys
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from forebay.node.errand import begin, say
 from forebay.serving.storage.errors import StorageError, from_os_error
 from forebay.serving.storage.fetch import fetch_tree
 from forebay.serving.storage.paths import check_paths
@@ -22,14 +16,12 @@ from forebay.serving.storage.retry import LIST_TRIES, retried
 from forebay.serving.storage.source import Item, Listing, Source
 from forebay.serving.storage.sources import open_source
 
-_ORPHANED = 128 + signal.SIGHUP
-
 
 def main() -> int:
     """List, and where it is asked to, download what isn't to be skipped."""
-    asked: dict[str, Any] = json.loads(sys.stdin.readline())
-    _become(asked["user"])
-    threading.Thread(target=_end_with_agent, daemon=True).start()
+    asked = begin()
+    if asked["token"]:
+        os.environ["AWS_WEB_IDENTITY_TOKEN_FILE"] = _hold(asked["token"])
     to = Path(asked["to"]) if asked.get("to") else None
     try:
         source = open_source(asked["uri"], allow_loopback=asked["allow_loopback"])
@@ -41,22 +33,21 @@ def main() -> int:
         finally:
             source.close()
     except StorageError as error:
-        _say(event="error", reason=str(error.reason.value), message=error.message)
+        say(event="error", reason=str(error.reason.value), message=error.message)
         return 1
     except OSError as error:
         told = from_os_error(error, to.parent if to else Path("/"))
-        _say(event="error", reason=str(told.reason.value), message=told.message)
+        say(event="error", reason=str(told.reason.value), message=told.message)
         return 1
-    _say(event="listing", items=[asdict(item) for item in listing.items], folders=listing.folders)
+    say(event="listing", items=[asdict(item) for item in listing.items], folders=listing.folders)
     return 0
 
 
-def _become(user: int | None) -> None:
-    """Give up all that root may, for good."""
-    if user is not None and os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
+def _hold(token: str) -> str:
+    """A file that this process alone can open, as boto3 wants one: the user's other workers are of other pods."""
+    held = os.memfd_create("token")
+    os.write(held, token.encode())
+    return f"/proc/self/fd/{held}"
 
 
 def _fetch(source: Source, listing: Listing, place: Place, skip: list[list[Any]]) -> None:
@@ -71,18 +62,8 @@ def read_listing(event: dict[str, Any]) -> Listing:
     return Listing(tuple(Item(**item) for item in event["items"]), tuple(event["folders"]))
 
 
-def _end_with_agent() -> None:
-    sys.stdin.read()
-    os._exit(_ORPHANED)
-
-
 def _report(progress: Progress) -> None:
-    _say(event="progress", **asdict(progress))
-
-
-def _say(**event: object) -> None:
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
+    say(event="progress", **asdict(progress))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""An ImageBuild's children, named by its spec: the script in a ConfigMap, and the Job that builds."""
+"""An ImageBuild's children, named by its spec: the sources in a ConfigMap, and the Job that builds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from forebay.api import ImageBuild
-from forebay.plan import security
+from forebay.api.script_address import is_address, parse_address
+from forebay.plan import names, security
 from forebay.plan.merge import merge
 from forebay.plan.names import digest
 from forebay.plan.site import Site
@@ -19,6 +20,8 @@ CONTAINER = "build"
 # What python -m forebay.build exits with where it is of no use to try again.
 EXIT_INPUT = 2
 _TRIES_AGAIN = 2
+# The init container that downloads a script; and what both call its volume.
+SCRIPT = "script"
 _KEPT_S = 24 * 3600
 _SOURCES = "/etc/forebay/build"
 _LOGIN = "/etc/forebay/login"
@@ -44,7 +47,8 @@ def plan_build(build: ImageBuild, site: Site) -> BuildPlan:
 def _build_sources(build: ImageBuild, name: str) -> Json:
     wanted = build.spec.requirements
     requirements = {"requirements.txt": "".join(f"{each}\n" for each in wanted)} if wanted else {}
-    data = {"script.py": build.spec.script, **requirements}
+    script = {} if is_address(build.spec.script) else {"script.py": build.spec.script}
+    data = {**script, **requirements}
     return _build_object(build, "v1", "ConfigMap", name) | {"data": data, "immutable": True}
 
 
@@ -75,22 +79,47 @@ def _build_job(build: ImageBuild, name: str, site: Site) -> Json:
 def _build_pod_spec(build: ImageBuild, name: str, site: Site) -> Json:
     secret = build.spec.push_secret_name
     login = {"secretName": secret, "items": [{"key": ".dockerconfigjson", "path": "config.json"}]}
+    downloads = is_address(build.spec.script)
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": security.POD,
+        **({"initContainers": [_build_download(build, site)]} if downloads else {}),
         "containers": [_build_container(build, site)],
         "volumes": [
             {"name": "tmp", "emptyDir": {}},
             {"name": "sources", "configMap": {"name": name}},
+            *([{"name": SCRIPT, "emptyDir": {}}] if downloads else []),
             *([{"name": "login", "secret": login}] if secret else []),
         ],
     }
 
 
+def _build_download(build: ImageBuild, site: Site) -> Json:
+    """Brings the script, as the init container of a ModelDeployment's pods does: its credentials stay in here."""
+    address = parse_address(build.spec.script)
+    args = [f"--uri={address.uri}", f"--to={names.SCRIPT_FILES}", f"--script={address.path}"]
+    credentials = build.spec.credentials
+    secret = {"secretRef": {"name": credentials.secret_name}} if credentials else None
+    return {
+        "name": SCRIPT,
+        "image": site.images.runtime,
+        "imagePullPolicy": site.pull_policy,
+        "command": ["python", "-m", "forebay.serving.storage"],
+        "args": [_escape(each) for each in args],
+        "env": [{"name": "HOME", "value": _TMP}],
+        **({"envFrom": [secret]} if secret else {}),
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": security.CONTAINER,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": SCRIPT, "mountPath": names.SCRIPT_DIR}, {"name": "tmp", "mountPath": _TMP}],
+    }
+
+
 def _build_container(build: ImageBuild, site: Site) -> Json:
     resources = build.spec.resources
+    script: Json = {"name": SCRIPT, "mountPath": names.SCRIPT_DIR, "readOnly": True}
     variables = {"HOME": _TMP, "UV_CACHE_DIR": f"{_TMP}/uv", "DOCKER_CONFIG": _LOGIN}
     return {
         "name": CONTAINER,
@@ -109,6 +138,7 @@ def _build_container(build: ImageBuild, site: Site) -> Json:
         "volumeMounts": [
             {"name": "tmp", "mountPath": _TMP},
             {"name": "sources", "mountPath": _SOURCES, "readOnly": True},
+            *([script] if is_address(build.spec.script) else []),
             *([{"name": "login", "mountPath": _LOGIN, "readOnly": True}] if build.spec.push_secret_name else []),
         ],
     }
@@ -117,23 +147,33 @@ def _build_container(build: ImageBuild, site: Site) -> Json:
 def _build_args(build: ImageBuild, site: Site) -> list[str]:
     spec = build.spec
     return [
-        f"--script={_SOURCES}/script.py",
+        f"--script={_find_script(build)}",
         f"--name={build.metadata.name}",
         f"--image={spec.image}",
         f"--base={spec.base or site.images.runtime}",
         *([f"--role={spec.role}"] if spec.role else []),
         *([f"--requirements={_SOURCES}/requirements.txt"] if spec.requirements else []),
         *(f"--platform={each}" for each in spec.platforms),
-        # In arguments Kubernetes takes $(NAME) for a variable, and $$ for a dollar.
-        *(f"--index={each.replace('$', '$$')}" for each in spec.indexes),
+        *(f"--index={_escape(each)}" for each in spec.indexes),
         *(["--insecure"] if spec.insecure else []),
     ]
+
+
+def _find_script(build: ImageBuild) -> str:
+    if not is_address(build.spec.script):
+        return f"{_SOURCES}/script.py"
+    return _escape(f"{names.SCRIPT_FILES}/{parse_address(build.spec.script).path}")
+
+
+def _escape(argument: str) -> str:
+    # In arguments Kubernetes takes $(NAME) for a variable, and $$ for a dollar.
+    return argument.replace("$", "$$")
 
 
 def _build_labels(build: ImageBuild) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": "forebay",
-        "app.kubernetes.io/component": "build",
+        names.COMPONENT_LABEL: "build",
         "app.kubernetes.io/managed-by": "forebay",
         BUILD_LABEL: build.metadata.name,
     }

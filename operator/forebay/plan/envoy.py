@@ -179,6 +179,12 @@ def build_connection_manager(
     return {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
 
 
+def build_internal_listeners() -> Json:
+    """What Envoy needs to start with, to have internal listeners."""
+    config = build_any("extensions.bootstrap.internal_listener.v3.InternalListener")
+    return {"name": "envoy.bootstrap.internal_listener", "typed_config": config}
+
+
 def build_header(name: str, value: str) -> Json:
     """A header to set."""
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

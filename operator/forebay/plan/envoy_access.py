@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from forebay.plan.envoy import FROM_PILOT, Json, build_any, build_header
-from forebay.plan.names import API_KEY_HEADERS, CLIENT_HEADER
+from forebay.plan.names import API_KEY_HEADERS, CLIENT_HEADER, COPY_HEADER, HELD_FOR_HEADER, PASSED_HEADER
 from forebay.plan.units import format_envoy_duration
 
 KEYS_FILTER = "envoy.filters.http.api_key_auth"
@@ -25,7 +25,7 @@ _KEYS_TYPE = "extensions.filters.http.api_key_auth.v3.ApiKeyAuth"
 _CLIENTS = 100_000
 _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 # Python's WSGI takes all of these for one header.
-_FORGED = tuple(f"x{a}forebay{b}client" for a in "-_" for b in "-_")
+_FORGED = (*(f"x{a}forebay{b}client" for a in "-_" for b in "-_"), HELD_FOR_HEADER, PASSED_HEADER, COPY_HEADER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,9 @@ def build_access_filters() -> list[Json]:
 
 
 def build_forgery_guard() -> Json:
-    """Drops what a client sends as its own name, before any filter."""
+    """Drops what a client sends as its own name, as the cluster that it wants, or as a mark that it was let in, before
+    any filter.
+    """
     kind = "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
     mutations = [{"remove": name} for name in _FORGED]
     name = "envoy.http.early_header_mutation.header_mutation"
@@ -78,7 +80,7 @@ def build_forgery_guard() -> Json:
 
 
 def build_route_access(access: Access) -> Json:
-    """The part of a route or virtual host that asks for API keys."""
+    """The filters' config of a route or virtual host that asks for API keys."""
     if access.keys is None:
         return {}
     config = build_any(
@@ -87,7 +89,7 @@ def build_route_access(access: Access) -> Json:
         key_sources=[{"header": header} for header in API_KEY_HEADERS],
         forwarding={"header": CLIENT_HEADER, "hide_credentials": True},
     )
-    return {"typed_per_filter_config": {KEYS_FILTER: config}}
+    return {KEYS_FILTER: config}
 
 
 def build_route_identity(name: str, access: Access) -> Json:

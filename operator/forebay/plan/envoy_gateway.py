@@ -3,8 +3,8 @@
 In local mode its config is fixed. In a cluster it starts with a bootstrap, and the pilot sends it all the rest.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from forebay.plan import names
@@ -19,20 +19,27 @@ from forebay.plan.envoy import (
     build_any,
     build_cluster,
     build_connection_manager,
+    build_internal_listeners,
     build_virtual_host,
 )
 from forebay.plan.envoy_access import METADATA, build_access_filters, build_forgery_guard
-from forebay.plan.envoy_counts import LOCAL_CLUSTER, build_request_log, build_stats_config
+from forebay.plan.envoy_capture import ANSWERS, build_answer_log, build_capture_filter
+from forebay.plan.envoy_counts import LOCAL_CLUSTER, build_fallback_counter, build_request_log, build_stats_config
+from forebay.plan.envoy_drill import build_fault_filter
+from forebay.plan.envoy_fallback import PASSED, Fallback, build_passed_cluster, build_passed_listener
+from forebay.plan.envoy_hold import build_hold_filter
 from forebay.plan.envoy_replies import GATEWAY_REPLIES, build_mappers
+from forebay.plan.envoy_revisions import Target
 from forebay.plan.envoy_routes import (
     ROUTES,
     Entrance,
-    Target,
     build_any_path_routes,
     build_entrance_routes,
     build_missing_routes,
     build_shared_host,
+    pair_entrances,
 )
+from forebay.plan.envoy_shadow import build_shadow_listener
 
 # The pilot stands on this module, and not on all of the API.
 if TYPE_CHECKING:
@@ -44,11 +51,15 @@ ADMIN_SOCKET = "/run/forebay/admin.sock"
 GATEWAY_PORT = 8080
 READY = Address(_ALL, 8081)
 _PILOT = "pilot"
+# A connection of its own: what is compared must not delay what Envoy is told.
+_COMPARISONS = "comparisons"
 _TIMEOUTS = 3
 _GRACE_S = 1.0
 # With every one of them a file descriptor to the client and at most one to an instance.
 _CONNECTIONS = 100_000
 _EVICT_S = 6 * 3600
+# Not ready until there are routes.
+_RDS: Json = {"route_config_name": ROUTES, "config_source": {**FROM_PILOT, "initial_fetch_timeout": "0s"}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +68,8 @@ class Route:
 
     entrance: Entrance
     members: Members
+    model: str = ""
+    fallback: Fallback | None = None
 
 
 def derive_timeout_s(queue_timeout_s: float) -> float:
@@ -74,26 +87,47 @@ def build_route(serving: "Serving", members: Members) -> Route:
         targets=(Target(cluster=name),),
         instances=serving.entry.replicas,
     )
-    return Route(entrance=entrance, members=members)
+    return Route(entrance=entrance, members=members, model=serving.model_name, fallback=serving.fallback)
 
 
 def build_gateway(routes: Sequence[Route], *, listen: Address, admin: Address) -> Json:
     """The whole config (bootstrap) of a gateway with fixed routes."""
-    built = {route.entrance.name: build_entrance_routes(route.entrance) for route in routes}
+    entrances = pair_fallbacks(routes)
+    built = {each.name: build_entrance_routes(each) for each in entrances}
     known = ", ".join(f"/{name}" for name in built)
     missing = build_missing_routes(f"no ModelDeployment here. Paths: {known}")
-    only = build_any_path_routes(routes[0].entrance) if len(routes) == 1 else []
+    only = build_any_path_routes(entrances[0]) if len(entrances) == 1 else []
     shared = build_shared_host(built, fallback=[*only, *missing])
-    chain = build_connection_manager(
-        "gateway", virtual_hosts=[*(each.host for each in built.values()), shared], replies=build_mappers()
-    )
+    hosts = [*(each.host for each in built.values()), shared]
+    backed = {each.name: each.fallback.budget_pct for each in entrances if each.fallback}
+    guard = {"early_header_mutation_extensions": [build_forgery_guard()]} if backed else {}
+    chain = build_connection_manager("gateway", virtual_hosts=hosts, replies=build_mappers(), **guard)
+    listeners = [{"name": "gateway", "address": build_address(listen), "filter_chains": [chain]}]
+    clusters = [build_workload_cluster(route.entrance.name, route.members) for route in routes]
+    extensions = {}
+    if backed:
+        extensions = {"bootstrap_extensions": [build_internal_listeners()]}
+        listeners.append(build_passed_listener(virtual_hosts=hosts))
+        clusters += [build_passed_cluster(name, budget_pct, PASSED) for name, budget_pct in backed.items()]
     return {
         "admin": {"address": build_address(admin)},
-        "static_resources": {
-            "listeners": [{"name": "gateway", "address": build_address(listen), "filter_chains": [chain]}],
-            "clusters": [build_workload_cluster(route.entrance.name, route.members) for route in routes],
-        },
+        **extensions,
+        "static_resources": {"listeners": listeners, "clusters": clusters},
     }
+
+
+def pair_fallbacks(routes: Sequence[Route]) -> list[Entrance]:
+    """The entrances, each with the fallback that it has among these."""
+    known = {route.entrance.name: route for route in routes}
+    return [_pair(route, known) for route in routes]
+
+
+def _pair(route: Route, known: Mapping[str, Route]) -> Entrance:
+    entrance, fallback = route.entrance, route.fallback
+    if fallback is None or fallback.answer:
+        return replace(entrance, fallback=fallback)
+    other = known.get(names.build_route_name(namespace=entrance.namespace, deployment=fallback.name))
+    return pair_entrances(entrance, fallback, other.entrance, models=(route.model, other.model)) if other else entrance
 
 
 def build_workload_cluster(name: str, members: Members | None = None, *, revision: str = "") -> Json:
@@ -108,11 +142,10 @@ def build_listener(port: int = GATEWAY_PORT) -> Json:
         "gateway",
         virtual_hosts=[],
         replies=build_mappers(GATEWAY_REPLIES),
-        filters=build_access_filters(),
-        # Not ready until there are routes.
-        rds={"route_config_name": ROUTES, "config_source": {**FROM_PILOT, "initial_fetch_timeout": "0s"}},
+        filters=[*build_access_filters(), build_hold_filter(_PILOT), build_fault_filter(), build_capture_filter()],
+        rds=_RDS,
         early_header_mutation_extensions=[build_forgery_guard()],
-        access_log=[build_request_log()],
+        access_log=[build_request_log(), build_answer_log(ANSWERS, _COMPARISONS)],
         use_remote_address=True,
         # Who sends its headers byte by byte is not waited for.
         request_headers_timeout="30s",
@@ -126,6 +159,15 @@ def build_bootstrap(*, xds: str = XDS_SOCKET, admin: str = ADMIN_SOCKET, ready: 
         "ready", domains=["*"], routes=[{"match": {"path": "/ready"}, "route": {"cluster": "admin"}}]
     )
     chain = build_connection_manager("ready", virtual_hosts=[host], replies=())
+    passed = build_passed_listener(
+        rds=_RDS,
+        filters=[build_hold_filter(_PILOT), build_fault_filter(), build_capture_filter()],
+        access_log=[
+            build_request_log(told=[build_fallback_counter()]),
+            build_answer_log(ANSWERS, _COMPARISONS),
+        ],
+    )
+    shadow = build_shadow_listener(log_cluster=_COMPARISONS, rds=_RDS)
     forever = {**FROM_PILOT, "initial_fetch_timeout": "0s"}
     return {
         "node": {"id": "gateway", "cluster": LOCAL_CLUSTER},
@@ -134,13 +176,15 @@ def build_bootstrap(*, xds: str = XDS_SOCKET, admin: str = ADMIN_SOCKET, ready: 
         "dynamic_resources": {"ads_config": _build_ads(), "lds_config": forever, "cds_config": forever},
         "cluster_manager": {"local_cluster_name": LOCAL_CLUSTER},
         "static_resources": {
-            "listeners": [{"name": "ready", "address": build_address(ready), "filter_chains": [chain]}],
+            "listeners": [{"name": "ready", "address": build_address(ready), "filter_chains": [chain]}, passed, shadow],
             "clusters": [
                 build_cluster(_PILOT, Pipe(xds), protocol="http2"),
+                build_cluster(_COMPARISONS, Pipe(xds), protocol="http2"),
                 build_cluster("admin", Pipe(admin), protocol="http1"),
                 build_cluster(LOCAL_CLUSTER, Discovered(), protocol="http1"),
             ],
         },
+        "bootstrap_extensions": [build_internal_listeners()],
         "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
         "stats_config": build_stats_config(),
         # What was not counted for so long (a revision that is gone) is forgotten.

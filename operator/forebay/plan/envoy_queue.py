@@ -18,6 +18,7 @@ from forebay.plan.envoy import (
     build_any,
     build_cluster,
     build_connection_manager,
+    build_internal_listeners,
     build_limits,
     build_retry_policy,
     build_virtual_host,
@@ -43,6 +44,8 @@ _GRPC_CONTROL = (
     "/grpc.health.v1.Health/Check",
 )
 
+_SCALER = Address("127.0.0.1", names.SCALER_PORT)
+
 
 @dataclass(frozen=True, kw_only=True)
 class QueueAddresses:
@@ -57,13 +60,18 @@ class QueueAddresses:
     egress: Address
     predictors: tuple[Upstream, ...]
     runtime_dir: str
+    # Where the metrics are asked for in place of the server, when the model's instances are scaled.
+    scaler: Address = _SCALER
 
 
 _NOT_SERVED = "this path is not served: see the README for the paths of the Open Inference Protocol that are"
 
 
-def build_queue(server: Server, addresses: QueueAddresses, *, timeout_s: float) -> Json:
-    """The whole config (bootstrap) of one instance's sidecar. A request is answered within `timeout_s`."""
+def build_queue(server: Server, addresses: QueueAddresses, *, timeout_s: float, scaled: bool = False) -> Json:
+    """The whole config (bootstrap) of one instance's sidecar. A request is answered within `timeout_s`.
+
+    Where the model's instances are `scaled` its slots become fewer while it works, too.
+    """
     listeners = [
         _build_listener("front", addresses.front, _build_front(server, format_envoy_duration(timeout_s))),
         {"name": "work", "internal_listener": {}, "filter_chains": [_build_work()]},
@@ -74,16 +82,11 @@ def build_queue(server: Server, addresses: QueueAddresses, *, timeout_s: float) 
         "admin": {"address": build_address(addresses.admin)},
         # Envoy adds up its times this often, and the depth follows from them.
         "stats_flush_interval": "1s",
-        "bootstrap_extensions": [
-            {
-                "name": "envoy.bootstrap.internal_listener",
-                "typed_config": build_any("extensions.bootstrap.internal_listener.v3.InternalListener"),
-            }
-        ],
+        "bootstrap_extensions": [build_internal_listeners()],
         "layered_runtime": {
             "layers": [_build_live_numbers(addresses.runtime_dir), {"name": "admin", "admin_layer": {}}]
         },
-        "static_resources": {"listeners": listeners, "clusters": _build_clusters(server, addresses)},
+        "static_resources": {"listeners": listeners, "clusters": _build_clusters(server, addresses, scaled=scaled)},
     }
 
 
@@ -175,8 +178,12 @@ def _build_egress(upstream: Upstream) -> Json:
     return build_connection_manager("egress", virtual_hosts=[host], replies=build_mappers())
 
 
-def _build_clusters(server: Server, addresses: QueueAddresses) -> list[Json]:
+def _build_clusters(server: Server, addresses: QueueAddresses, *, scaled: bool) -> list[Json]:
     queue = build_cluster(names.QUEUE_CLUSTER, InternalListener("work"), protocol="http1")
+    if scaled:
+        # A slot is a connection: Envoy opens none beyond the limit, but keeps on using those that there are.
+        options = queue["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+        options["common_http_protocol_options"]["max_connection_duration"] = "0.5s"
     # The live numbers stand over these, so that nobody's pods are started anew for another depth.
     queue["circuit_breakers"] = build_limits(connections=1, pending=1)
     grpc = "http2" if server is not Server.IMAGE else "downstream"
@@ -186,7 +193,7 @@ def _build_clusters(server: Server, addresses: QueueAddresses) -> list[Json]:
         build_cluster(names.MODEL_GRPC_CLUSTER, addresses.model_grpc, protocol=grpc),
         build_cluster(names.CONTROL_HTTP_CLUSTER, addresses.model_http, protocol="http1"),
         build_cluster(names.CONTROL_GRPC_CLUSTER, addresses.model_grpc, protocol=grpc),
-        build_cluster("model_metrics", addresses.model_metrics, protocol="http1"),
+        build_cluster("model_metrics", addresses.scaler if scaled else addresses.model_metrics, protocol="http1"),
         build_cluster("admin", addresses.admin, protocol="http1"),
         *(
             build_cluster(

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forebay.plan.envoy import MAX_BODY_BYTES, Json, build_header
-from forebay.plan.names import API_KEY_HEADERS, REASON_HEADER, RETRY_HEADER
+from forebay.plan.envoy_hold import UNANSWERED_STATUS
+from forebay.plan.names import API_KEY_HEADERS, ASKED_REVISION_HEADER, REASON_HEADER, RETRY_HEADER
 
 
 @dataclass(frozen=True)
 class LocalReply:
     """Takes the place of an answer that Envoy gives by itself.
 
-    `flags` are Envoy's response flags; without them it is every answer with the same status. `retry` asks for another
-    instance to be tried. `tried_before` is for what has failed on another instance already. `without` are headers that
-    the request must not have.
+    `flags` are Envoy's response flags; without them it is every answer with the same status. With `found`, Envoy's own
+    status must be that, too. `retry` asks for another instance to be tried. `tried_before` is for what has failed on
+    another instance already. `without` are headers that the request must not have, `needs` those that it must.
     """
 
     flags: tuple[str, ...]
@@ -25,6 +26,10 @@ class LocalReply:
     retry: bool = False
     tried_before: bool = False
     without: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    # Trying again is of use.
+    is_passing: bool = True
+    found: int = 0
 
 
 _HOW_TO_SEND = "send it as `x-api-key: KEY` or `authorization: Bearer KEY`"
@@ -46,8 +51,28 @@ NO_API_KEY = LocalReply((), 401, 16, "no-api-key", f"an API key is needed: {_HOW
 WRONG_API_KEY = LocalReply((), 401, 16, "wrong-api-key", f"this is no API key of this ModelDeployment: {_HOW_TO_SEND}")
 # Its Retry-After is the limit's own, which the filter sets.
 RATE_LIMIT = LocalReply((), 429, 8, "rate-limit", "the rate limit of this ModelDeployment is used up: try again later")
+_AWAY = "the gateway's pilot, which holds requests until an instance has started, does not answer: try again later"
+PILOT_AWAY = LocalReply(("UAEX",), 503, 14, "pilot-away", _AWAY, found=UNANSWERED_STATUS)
+_ALONE = (
+    "one revision has all requests, and it isn't the one that is asked for: leave the header forebay-revision out, or "
+    "wait until a rollout by steps or blueGreen is under way"
+)
+# No route of the deployment takes the header.
+NO_REVISION = LocalReply(("NR",), 404, 5, "no-such-revision", _ALONE, needs=(ASKED_REVISION_HEADER,), is_passing=False)
+_DRILL = "this is a drill (spec.drill)"
+DRILL_DOWN = LocalReply(("FI",), 503, 14, "no-instance", f"no instance is ready: {_DRILL}", found=503)
+DRILL_FULL = LocalReply(("FI",), 429, 8, "queue-full", f"the queues of all instances are full: {_DRILL}", found=429)
 # A gateway has no queue, so that there a 429 of its own is the rate limit's.
-GATEWAY_REPLIES = (*REPLIES, NO_API_KEY, WRONG_API_KEY, RATE_LIMIT)
+GATEWAY_REPLIES = (
+    DRILL_DOWN,
+    DRILL_FULL,
+    *REPLIES,
+    NO_API_KEY,
+    WRONG_API_KEY,
+    RATE_LIMIT,
+    PILOT_AWAY,
+    NO_REVISION,
+)
 
 
 def build_mappers(replies: Sequence[LocalReply] = REPLIES) -> list[Json]:
@@ -76,12 +101,16 @@ def _build_rest_mapper(reply: LocalReply) -> Json:
 
 
 def _build_filters(reply: LocalReply) -> list[Json]:
+    status = {"default_value": reply.found or reply.status, "runtime_key": f"local_reply.{reply.reason}"}
+    found = {"status_code_filter": {"comparison": {"op": "EQ", "value": status}}}
     if not reply.flags:
-        status = {"default_value": reply.status, "runtime_key": f"local_reply.{reply.reason}"}
         absent = ({"name": name, "present_match": True, "invert_match": True} for name in reply.without)
-        found = {"status_code_filter": {"comparison": {"op": "EQ", "value": status}}}
         return [found, *({"header_filter": {"header": header}} for header in absent)]
     flags = {"response_flag_filter": {"flags": list(reply.flags)}}
+    if reply.found:
+        return [flags, found]
+    if reply.needs:
+        return [flags, *({"header_filter": {"header": {"name": name, "present_match": True}}} for name in reply.needs)]
     attempt = {"name": "x-envoy-attempt-count", "string_match": {"safe_regex": {"regex": "[2-9]"}}}
     return [flags, {"header_filter": {"header": attempt}}] if reply.tried_before else [flags]
 
@@ -95,14 +124,14 @@ def _build_headers(reply: LocalReply) -> list[Json]:
     if reply.retry:
         headers.append(build_header(RETRY_HEADER, "other-instance"))
     # What is too large once is too large again.
-    return [*headers, build_header("retry-after", "1")] if reply.flags else headers
+    return [*headers, build_header("retry-after", "1")] if reply.flags and reply.is_passing else headers
 
 
 def build_refusal(status: int, *, reason: str, message: str) -> Json:
     """The action of a route that answers by itself, with Forebay's body and reason header."""
-    body = json.dumps({"error": message, "reason": reason}) + "\n"
+    body = {"inline_string": build_body(reason=reason, message=message)}
     return {
-        "direct_response": {"status": status, "body": {"inline_string": body}},
+        "direct_response": {"status": status, "body": body},
         "response_headers_to_add": [
             build_header(REASON_HEADER, reason),
             build_header("content-type", "application/json"),
@@ -120,6 +149,18 @@ class Refusal:
     message: str
     # 0: trying again is of no use.
     retry_after_s: int = 0
+
+
+def build_refusal_headers(refusal: Refusal, *, is_grpc: bool) -> dict[str, str]:
+    """The headers of a refusal. Envoy would make another gRPC status of the HTTP one."""
+    after = {"retry-after": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
+    kind = {"grpc-status": str(refusal.grpc_status)} if is_grpc else {"content-type": "application/json"}
+    return {REASON_HEADER: refusal.reason, **after, **kind}
+
+
+def build_body(*, reason: str, message: str) -> str:
+    """The JSON of a refusal; gRPC gets the sentence alone."""
+    return json.dumps({"error": message, "reason": reason}) + "\n"
 
 
 def build_refusal_routes(match: Json, refusal: Refusal) -> list[Json]:

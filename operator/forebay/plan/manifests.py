@@ -7,10 +7,13 @@ from forebay.plan.autoscale import build_hpa_spec
 from forebay.plan.depth import derive_depth
 from forebay.plan.envoy import Json
 from forebay.plan.envoy_queue import build_runtime
+from forebay.plan.keda import build_scaled_object_spec
+from forebay.plan.model_instances import build_scaler_numbers
 from forebay.plan.names import WORKLOAD_LABEL, build_labels, build_owner_labels
 from forebay.plan.network import build_network_policy_spec
 from forebay.plan.pods import build_prefix, build_queue_map_name, build_script_map_name
-from forebay.plan.resolve import Serving, Workload
+from forebay.plan.providers import uses_keda
+from forebay.plan.resolve import Scaling, Serving, Workload
 from forebay.plan.site import Site
 from forebay.plan.workloads import Planned, Revision, build_revision
 
@@ -34,7 +37,7 @@ def build_manifests(serving: Serving, site: Site | None = None, revision: Revisi
                 _build_members(serving, planned),
                 _build_deployment(serving, planned),
                 *_build_disruption_budget(serving, planned.workload),
-                *_build_autoscaler(serving, planned),
+                *_build_autoscaler(serving, planned, site),
             )
         ),
     ]
@@ -59,7 +62,7 @@ def with_service_times(serving: Serving, manifests: Sequence[Json], service_s: M
                 {
                     **manifest,
                     "metadata": {**manifest["metadata"], "annotations": annotations},
-                    "data": build_runtime(slots=queue.slots, depth=depth),
+                    "data": manifest["data"] | build_runtime(slots=queue.slots, depth=depth),
                 }
             )
         else:
@@ -80,7 +83,7 @@ def _build_gateway_name(serving: Serving, site: Site) -> Json:
 
 def _build_config_maps(serving: Serving, workload: Workload) -> list[Json]:
     limits = workload.limits
-    numbers = build_runtime(slots=limits.slots, depth=limits.depth)
+    numbers = build_runtime(slots=limits.slots, depth=limits.depth) | build_scaler_numbers(workload)
     maps = [_build_part(serving, workload, "v1", "ConfigMap", build_queue_map_name(workload)) | {"data": numbers}]
     if workload.script:
         script = {"data": {names.SCRIPT_FILE: workload.script}, "immutable": True}
@@ -118,8 +121,7 @@ def _build_members(serving: Serving, planned: Planned) -> Json:
 def _build_deployment(serving: Serving, planned: Planned) -> Json:
     scaling = planned.workload.scaling
     spec = {
-        # What a HorizontalPodAutoscaler owns is not written.
-        **({} if scaling.automatic else {"replicas": scaling.least}),
+        **_build_replicas(serving, scaling),
         "revisionHistoryLimit": 0,
         "progressDeadlineSeconds": _PROGRESS_DEADLINE_S,
         "selector": {"matchLabels": _build_selector(serving, planned)},
@@ -128,10 +130,22 @@ def _build_deployment(serving: Serving, planned: Planned) -> Json:
     return _build_workload_part(serving, planned, "apps/v1", "Deployment") | {"spec": spec}
 
 
-def _build_autoscaler(serving: Serving, planned: Planned) -> list[Json]:
+def _build_replicas(serving: Serving, scaling: Scaling) -> Json:
+    """What a HorizontalPodAutoscaler owns is not written, nor what whoever wakes it writes."""
+    if serving.suspended:
+        return {"replicas": 0}
+    return {} if scaling.automatic or serving.idle_s else {"replicas": scaling.least}
+
+
+def _build_autoscaler(serving: Serving, planned: Planned, site: Site) -> list[Json]:
     scaling = planned.workload.scaling
-    if not scaling.automatic:
+    if serving.suspended or not scaling.automatic:
         return []
+    if uses_keda(scaling, site):
+        spec = build_scaled_object_spec(
+            scaling, namespace=serving.namespace, target=planned.name, prometheus_url=site.prometheus_url
+        )
+        return [_build_workload_part(serving, planned, "keda.sh/v1alpha1", "ScaledObject") | {"spec": spec}]
     child = _build_workload_part(serving, planned, "autoscaling/v2", "HorizontalPodAutoscaler")
     return [child | {"spec": build_hpa_spec(scaling, target=planned.name)}]
 

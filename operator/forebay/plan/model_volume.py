@@ -9,7 +9,7 @@ from forebay.plan import names
 from forebay.plan.envoy import Json
 
 # The CSI driver of the node's cache, and where in its volume the files are.
-_DRIVER, _FILES = "models.forebay.dev", "files"
+DRIVER, _FILES = "models.forebay.dev", "files"
 _CLAIM, _NFS, _IMAGE = "pvc://", "nfs://", "oci://"
 _NAME = "model-source"
 
@@ -28,7 +28,7 @@ def build_cache_volume(uri: str, *, digest: str, secret_name: str) -> Json:
     """The volume in which the node's agent brings a model. The kubelet hands it the credentials."""
     secret = {"nodePublishSecretRef": {"name": secret_name}} if secret_name else {}
     attributes = {"uri": uri, **({"digest": digest} if digest else {})}
-    return {"name": _NAME, "csi": {"driver": _DRIVER, "readOnly": True, "volumeAttributes": attributes, **secret}}
+    return {"name": _NAME, "csi": {"driver": DRIVER, "readOnly": True, "volumeAttributes": attributes, **secret}}
 
 
 def build_model_volume(uri: str) -> Json:

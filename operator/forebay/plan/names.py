@@ -21,6 +21,8 @@ EGRESS_PORT = 8100
 MODEL_HTTP_PORT = 8000
 MODEL_GRPC_PORT = 8001
 MODEL_METRICS_PORT = 8002
+# Of what scales the model's instances: Triton's metrics and its own.
+SCALER_PORT = 8003
 
 # Envoy clusters of an instance's sidecar, part of the names of its stats.
 QUEUE_CLUSTER = "queue"
@@ -37,16 +39,44 @@ REASON_HEADER = "x-forebay-reason"
 RETRY_HEADER = "x-forebay-retry"
 DEPLOYMENT_HEADER = "forebay-deployment"
 REVISION_HEADER = "x-forebay-revision"
+# Of a request: the revision that is to answer it, or PREVIEW for the one that is to take over.
+ASKED_REVISION_HEADER = "forebay-revision"
+PREVIEW = "preview"
 API_KEY_HEADERS = ("x-api-key", "authorization")
 # Who called, by the name that its API key has. What clients send under it is dropped.
 CLIENT_HEADER = "x-forebay-client"
+# The cluster that a request is let go to, after it was held. It never leaves the gateway, nor comes in.
+HELD_FOR_HEADER = "x-forebay-held-for"
+# Who answered in place of a ModelDeployment.
+FALLBACK_HEADER = "x-forebay-fallback"
+# Inside the gateway alone: on a request that has passed the entrance, and why its answer is no good.
+PASSED_HEADER = "x-forebay-passed"
+CAUSE_HEADER = "x-forebay-cause"
+# Inside the gateway alone: on a copy of a request, by which its answer is known.
+COPY_HEADER = "x-forebay-copy"
 
 # Labels and annotations.
+COMPONENT_LABEL = "app.kubernetes.io/component"
 WORKLOAD_LABEL = "forebay.dev/workload"
+# On a ControllerRevision: the revision that it is kept of, when it was rolled out, by whom, and what became of it.
+REVISION_LABEL = "forebay.dev/revision"
+ROLLED_OUT_ANNOTATION = "forebay.dev/rolled-out-at"
+CHANGED_BY_ANNOTATION = "forebay.dev/changed-by"
+OUTCOME_ANNOTATION = "forebay.dev/outcome"
+# As `kubectl rollout history` has it.
+CAUSE_ANNOTATION = "kubernetes.io/change-cause"
 # On a queue's ConfigMap: the measured time that its depth follows from.
 SERVICE_TIME_ANNOTATION = "forebay.dev/service-time"
+# On a HorizontalPodAutoscaler whose least number is raised for a while: until when, and why.
+FLOOR_ANNOTATION = "forebay.dev/floor"
 # On pods: other content under the same address is another revision.
 DIGEST_ANNOTATION = "forebay.dev/model-digest"
+
+# Of the custom-metrics API, by instance: see metrics_api/metrics.py.
+QUEUE_METRIC = "forebay_queue"
+QUEUE_TIME_METRIC = "forebay_queue_seconds"
+RATE_METRIC = "forebay_requests_per_second"
+GPU_METRIC = "forebay_gpu_utilization"
 
 # Paths in a pod.
 MODEL_DIR = "/mnt/model"
@@ -60,11 +90,14 @@ SCRIPT_FILE = "script.py"
 # What the address of a script leads to.
 SCRIPT_FILES = f"{SCRIPT_DIR}/files"
 ENVIRONMENT_DIR = "/mnt/environment"
+ENVIRONMENT_CACHE = "/mnt/environment-cache"
 ENVIRONMENT_PACKAGES = f"{ENVIRONMENT_DIR}/packages"
 RUNTIME_DIR = "/etc/forebay/runtime"
 
 DEPTH_KEY = f"circuit_breakers.{QUEUE_CLUSTER}.default.max_pending_requests"
 SLOTS_KEY = f"circuit_breakers.{QUEUE_CLUSTER}.default.max_connections"
+# Beside these, for what scales the model's instances (forebay.serving.instances): Envoy doesn't heed them.
+INSTANCES_KEY = "forebay.instances"
 
 
 def build_owner_labels(*, deployment: str) -> dict[str, str]:
@@ -78,12 +111,17 @@ def build_owner_labels(*, deployment: str) -> dict[str, str]:
 
 def build_labels(*, deployment: str, role: Role) -> dict[str, str]:
     """Labels of everything that is made for the predictor, or for the transformer."""
-    return {**build_owner_labels(deployment=deployment), "app.kubernetes.io/component": str(role)}
+    return {**build_owner_labels(deployment=deployment), COMPONENT_LABEL: str(role)}
 
 
 def build_route_name(*, namespace: str, deployment: str) -> str:
     """The name of a ModelDeployment's route and cluster in the gateway."""
     return f"{namespace}/{deployment}"
+
+
+def build_preview_path(namespace: str, deployment: str) -> str:
+    """The path in the gateway at which the revision is found that is to take over."""
+    return f"/{build_route_name(namespace=namespace, deployment=deployment)}@{PREVIEW}"
 
 
 def split_route_name(name: str) -> tuple[str, str]:

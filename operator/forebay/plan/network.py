@@ -12,7 +12,7 @@ def build_network_policy_spec(serving: Serving, workload: Workload, site: Site) 
     callers = [_from_site(site, "gateway")]
     if workload.role is Role.PREDICTOR:
         callers += [{"podSelector": {"matchLabels": _labels(each)}} for each in serving.transformers]
-    readers = [_from_site(site, "operator")]
+    readers = [_from_site(site, "operator"), _from_site(site, "metrics")]
     if site.scrape_namespace:
         readers.append({"namespaceSelector": _namespace(site.scrape_namespace)})
     return {
@@ -31,7 +31,7 @@ def _allow(peers: list[Json], *, port: int) -> Json:
 
 
 def _from_site(site: Site, component: str) -> Json:
-    labels = {"app.kubernetes.io/name": "forebay", "app.kubernetes.io/component": component}
+    labels = {"app.kubernetes.io/name": "forebay", names.COMPONENT_LABEL: component}
     return {"namespaceSelector": _namespace(site.namespace), "podSelector": {"matchLabels": labels}}
 
 

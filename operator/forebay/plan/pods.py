@@ -8,9 +8,11 @@ from typing import Any
 from forebay.plan import names, security
 from forebay.plan.envoy import Address, DnsName, Json, Upstream
 from forebay.plan.envoy_queue import QueueAddresses, build_queue
+from forebay.plan.gpus import build_container_claims, build_gpu_limits, build_gpu_placement
 from forebay.plan.inline import format_inline
 from forebay.plan.merge import merge
 from forebay.plan.mlflow import is_artifact
+from forebay.plan.model_instances import build_scaler
 from forebay.plan.model_volume import (
     build_cache_volume,
     build_model_mount,
@@ -50,7 +52,7 @@ def build_pod_template(workload: Workload, site: Site, *, predictors: Sequence[D
 
 def _build_spec(workload: Workload, site: Site, predictors: Sequence[DnsName]) -> Json:
     downloads = [_build_download(workload, site)] if workload.model.uri else []
-    downloads += build_script_steps(workload, partial(_build_container, image=site.images.runtime, site=site))
+    downloads += build_script_steps(workload, site, partial(_build_container, image=site.images.runtime, site=site))
     queue = _build_queue_container(workload, site, predictors)
     return {
         "serviceAccountName": workload.deployment,
@@ -58,9 +60,10 @@ def _build_spec(workload: Workload, site: Site, predictors: Sequence[DnsName]) -
         "enableServiceLinks": False,
         "securityContext": security.POD,
         # The queue is a native sidecar: it starts before the model and outlives it.
-        "initContainers": [*downloads, queue],
+        "initContainers": [*downloads, queue, *_build_scalers(workload, site)],
         "containers": [_build_server_container(workload, site)],
         "volumes": _build_volumes(workload, site),
+        **build_gpu_placement(workload),
         "terminationGracePeriodSeconds": _drain_s(workload) + _STOPPING_S,
     }
 
@@ -128,7 +131,7 @@ def _drain_s(workload: Workload) -> int:
 
 def _build_queue_container(workload: Workload, site: Site, predictors: Sequence[DnsName]) -> Json:
     addresses = _build_queue_addresses(workload, predictors)
-    config = _format_queue(workload.server, addresses, workload.limits.timeout_s)
+    config = _format_queue(workload.server, addresses, workload.limits.timeout_s, workload.instances.scaled)
     return {
         **_build_container("queue", site.images.envoy, site),
         "restartPolicy": "Always",
@@ -146,8 +149,16 @@ def _build_queue_container(workload: Workload, site: Site, predictors: Sequence[
 
 # Most ModelDeployments have the same one.
 @lru_cache(maxsize=32)
-def _format_queue(server: Server, addresses: QueueAddresses, timeout_s: float) -> str:
-    return format_inline(build_queue(server, addresses, timeout_s=timeout_s))
+def _format_queue(server: Server, addresses: QueueAddresses, timeout_s: float, scaled: bool) -> str:
+    return format_inline(build_queue(server, addresses, timeout_s=timeout_s, scaled=scaled))
+
+
+def _build_scalers(workload: Workload, site: Site) -> list[Json]:
+    """What scales the model's instances, where they are: as a native sidecar its end is nobody else's."""
+    if not workload.instances.scaled:
+        return []
+    container = _build_container("instances", site.images.runtime, site)
+    return [{**container, **build_scaler(workload, _build_queue_addresses(workload, ()))}]
 
 
 def _build_download(workload: Workload, site: Site) -> Json:
@@ -205,10 +216,11 @@ def _build_format_args(model: ModelFiles) -> list[str]:
 
 def _build_resources(workload: Workload) -> Json:
     wanted = workload.resources
-    gpu = {wanted.gpu_resource: str(wanted.gpu_count)} if wanted.gpu_count else {}
+    gpu = build_gpu_limits(wanted)
     return {
         "requests": {"cpu": wanted.cpu, "memory": wanted.memory, **gpu},
         "limits": {"memory": wanted.memory, **gpu},
+        **build_container_claims(wanted),
     }
 
 
@@ -225,7 +237,7 @@ def _build_volumes(workload: Workload, site: Site) -> list[Json]:
     model = workload.model
     if site.caches(model.uri):
         volumes.append(build_cache_volume(model.uri, digest=model.digest, secret_name=model.secret_name))
-    return [*volumes, *build_script_volumes(workload, build_script_map_name(workload))]
+    return [*volumes, *build_script_volumes(workload, site, build_script_map_name(workload))]
 
 
 def _build_mounts(workload: Workload, site: Site) -> list[Json]:
@@ -237,7 +249,7 @@ def _build_mounts(workload: Workload, site: Site) -> list[Json]:
         mounts.append({"name": "model", "mountPath": names.MODEL_DIR, "readOnly": True})
     if _is_in_volume(workload, site):
         mounts.append(build_model_mount())
-    return [*mounts, *build_script_mounts(workload)]
+    return [*mounts, *build_script_mounts(workload, site)]
 
 
 def build_prefix(workload: Workload) -> str:

@@ -23,7 +23,7 @@ def build_prefetch_name(version: str) -> str:
 def build_prefetch(name: str, namespace: str, version: Version, wanted: Mapping[str, Any], site: Site) -> Json:
     """The DaemonSet of a ModelVersion that is called so. `wanted` is its spec.prefetch."""
     # Not managed-by, by which the pods of models are found.
-    own = {"app.kubernetes.io/component": "prefetch", _VERSION_LABEL: names.digest(name)}
+    own = {names.COMPONENT_LABEL: "prefetch", _VERSION_LABEL: names.digest(name)}
     labels = {"app.kubernetes.io/name": "forebay", **own}
     return {
         "apiVersion": "apps/v1",

@@ -5,14 +5,22 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from forebay.api import Access, Component, Custom, ModelDeployment, ModelSource, Queue, Transformer
+from forebay.api import Access, Component, Custom, ModelDeployment, ModelSource, Predictor, Queue, Transformer
+from forebay.api.autoscaling import ColdStart, PredictorAutoscaling, Target
+from forebay.api.drill import Drill
 from forebay.api.script_address import is_address, parse_address
 from forebay.plan.depth import derive_depth
+from forebay.plan.envoy_fallback import Fallback
+from forebay.plan.fallback import resolve_fallback
 from forebay.plan.model_volume import mount_image
 from forebay.plan.names import MODEL_HTTP_PORT, Role
+from forebay.plan.strategy import Strategy, resolve_strategy
 from forebay.plan.units import parse_duration_s
 
 Json = dict[str, Any]
+# How much of its slots an instance is to use, where nobody says: what comes while another starts finds room.
+_BUSY = 0.7
+_IDLE = "5m"
 
 
 class Server(StrEnum):
@@ -31,6 +39,20 @@ class QueueLimits:
     depth: int
     depth_derived: bool
     timeout_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instances:
+    """How many instances of the model run inside one Triton. A `most` of 0 leaves it to the model's config.pbtxt."""
+
+    least: int = 1
+    most: int = 0
+    cooldown_s: float = 0.0
+
+    @property
+    def scaled(self) -> bool:
+        """Whether their number follows the load."""
+        return self.most > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +89,14 @@ class Packages:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerResources:
-    """What one instance is given, as Kubernetes quantities. `gpu_count` 0 is no GPU."""
+    """What one instance is given, as Kubernetes quantities. `gpu_count` 0 is no GPU, or one by `gpu_claim`."""
 
     cpu: str
     memory: str
     gpu_count: int = 0
     gpu_resource: str = ""
+    # A ResourceClaimTemplate; empty is none.
+    gpu_claim: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +107,32 @@ class Scaling:
     most: int
     cpu_pct: int = 0
     memory_pct: int = 0
+    # Requests at an instance, their time in its queue, and how many there are a second. 0 isn't followed.
+    queue: float = 0.0
+    queue_time_s: float = 0.0
+    requests_per_s: float = 0.0
+    gpu_pct: int = 0
     metrics: tuple[Json, ...] = ()
     behavior: Json = field(default_factory=dict)
+    # What of it the cluster can't follow, in words: see plan/providers.py. Empty where it follows everything.
+    unmet: str = ""
 
     @property
     def automatic(self) -> bool:
         """Whether a HorizontalPodAutoscaler decides."""
-        return bool(self.cpu_pct or self.memory_pct or self.metrics)
+        return bool(self.cpu_pct or self.memory_pct or self.metrics or self.follows_queue)
+
+    @property
+    def may_panic(self) -> bool:
+        """Whether a step of load is answered at once: where the requests at an instance are followed, unless somebody
+        says how fast to scale up.
+        """
+        return bool(self.queue) and self.most > self.least and not self.behavior.get("scaleUp")
+
+    @property
+    def follows_queue(self) -> bool:
+        """Whether a provider of custom metrics is needed."""
+        return bool(self.queue or self.queue_time_s or self.requests_per_s or self.gpu_pct)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +172,7 @@ class Workload:
     args: tuple[str, ...]
     pod_patch: PodPatch
     limits: QueueLimits
+    instances: Instances = field(default_factory=Instances)
 
     @property
     def replicas(self) -> int:
@@ -146,6 +190,24 @@ class Serving:
     predictor: Workload
     transformers: tuple[Workload, ...]
     access: Access = field(default_factory=Access)
+    # No instance is to run, whatever the workloads' scaling says.
+    suspended: bool = False
+    # Without a request for so long all instances end, until the next one comes; 0 is never.
+    idle_s: float = 0.0
+    # So long a request waits for the first instance, at most, and so many in each pod of the gateway.
+    cold_start_s: float = 0.0
+    most_held: int = 0
+    strategy: Strategy = field(default_factory=Strategy)
+    fallback: Fallback | None = None
+    # As it was written: the gateway reads it itself.
+    drill: Drill | None = None
+    # The ModelDeployment that gets copies of its requests.
+    shadow: str = ""
+
+    @property
+    def model_name(self) -> str:
+        """By which clients call the model."""
+        return self.name if self.transformers else self.predictor.served_model
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
@@ -162,6 +224,7 @@ def resolve(md: ModelDeployment) -> Serving:
     """Decide every default of a ModelDeployment."""
     predictor, transformer = md.spec.predictor, md.spec.transformer
     served_model = (predictor.triton.model if predictor.triton else None) or md.metadata.name
+    cold_start = (predictor.autoscaling and predictor.autoscaling.cold_start) or ColdStart()
     return Serving(
         namespace=md.metadata.namespace,
         name=md.metadata.name,
@@ -169,7 +232,19 @@ def resolve(md: ModelDeployment) -> Serving:
         predictor=_resolve_workload(md, Role.PREDICTOR, predictor, custom=predictor.custom, served_model=served_model),
         transformers=() if transformer is None else (_resolve_transformer(md, transformer, served_model),),
         access=md.spec.access,
+        suspended=md.spec.suspend,
+        idle_s=_resolve_idle_s(predictor.autoscaling),
+        cold_start_s=parse_duration_s(cold_start.timeout),
+        most_held=cold_start.max_held,
+        strategy=resolve_strategy(md.spec.rollout),
+        fallback=resolve_fallback(md.spec.fallback),
+        drill=md.spec.drill,
+        shadow=md.spec.shadow.deployment if md.spec.shadow else "",
     )
+
+
+def _resolve_idle_s(auto: PredictorAutoscaling | None) -> float:
+    return parse_duration_s(auto.idle or _IDLE) if auto and auto.min == 0 else 0.0
 
 
 def _resolve_transformer(md: ModelDeployment, transformer: Transformer, served_model: str) -> Workload:
@@ -182,11 +257,12 @@ def _resolve_workload(
     patches = [c for c in component.pod_template.spec.containers if c.name == role]
     variables = [variable for patch in patches for variable in patch.env]
     model = md.spec.model if role is Role.PREDICTOR else None
+    instances = _resolve_instances(component)
     return Workload(
         namespace=md.metadata.namespace,
         deployment=md.metadata.name,
         role=role,
-        scaling=_resolve_scaling(component),
+        scaling=_resolve_scaling(component, instances),
         server=_server_of(custom),
         served_model=served_model,
         script=_resolve_source(custom),
@@ -202,7 +278,9 @@ def _resolve_workload(
         env_from={each.name: each.value_from for each in variables if each.value_from is not None},
         args=tuple(argument for patch in patches for argument in patch.args),
         pod_patch=_resolve_pod_patch(component, role),
-        limits=_resolve_queue(md.spec.queue, slots=component.concurrency),
+        # The fewest: their slots grow with them.
+        limits=_resolve_queue(md.spec.queue, slots=component.concurrency * instances.least),
+        instances=instances,
     )
 
 
@@ -243,15 +321,31 @@ def _resolve_model(model: ModelSource | None) -> ModelFiles:
     )
 
 
-def _resolve_scaling(component: Component) -> Scaling:
+def _resolve_instances(component: Component) -> Instances:
+    triton = component.triton if isinstance(component, Predictor) else None
+    wanted = triton and triton.instances
+    if not wanted:
+        return Instances()
+    return Instances(least=wanted.min, most=wanted.max, cooldown_s=parse_duration_s(wanted.cooldown))
+
+
+def _resolve_scaling(component: Component, instances: Instances) -> Scaling:
     auto = component.autoscaling
     if auto is None:
         return Scaling(least=component.replicas, most=component.replicas)
+    target = auto.target
+    is_left_out = target == Target() and not auto.metrics
     return Scaling(
-        least=auto.min,
+        # An autoscaler wakes nobody: to 0 and from there it is others who scale.
+        least=max(1, auto.min),
         most=auto.max,
-        cpu_pct=auto.target.cpu or 0,
-        memory_pct=auto.target.memory or 0,
+        cpu_pct=target.cpu or 0,
+        memory_pct=target.memory or 0,
+        # Another Triton comes when all instances of the model that one may have are busy.
+        queue=_BUSY * component.concurrency * max(1, instances.most) if is_left_out else target.queue or 0.0,
+        queue_time_s=parse_duration_s(target.queue_time) if target.queue_time else 0.0,
+        requests_per_s=target.requests_per_second or 0.0,
+        gpu_pct=target.gpu or 0,
         metrics=tuple(auto.metrics),
         behavior=auto.behavior or {},
     )
@@ -276,11 +370,13 @@ def _server_of(custom: Custom | None) -> Server:
 def _resolve_resources(component: Component) -> ServerResources:
     wanted = component.resources
     gpu = wanted.gpu
+    by_name = gpu if gpu and not gpu.claim else None
     return ServerResources(
         cpu=wanted.cpu,
         memory=wanted.memory,
-        gpu_count=gpu.count if gpu else 0,
-        gpu_resource=gpu.resource if gpu else "",
+        gpu_count=by_name.count if by_name else 0,
+        gpu_resource=by_name.resource if by_name else "",
+        gpu_claim=(gpu and gpu.claim) or "",
     )
 
 

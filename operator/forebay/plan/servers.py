@@ -24,7 +24,7 @@ def build_server_args(workload: Workload, addresses: ServerAddresses) -> list[st
     """Arguments of the model server: of `tritonserver`, or of `python -m forebay.serving`; an image gets the user's."""
     match workload.server:
         case Server.TRITON:
-            ours = _build_triton_args(addresses)
+            ours = _build_triton_args(addresses, scaled=workload.instances.scaled)
         case Server.SCRIPT:
             ours = _build_script_args(workload, addresses)
         case Server.IMAGE:
@@ -40,7 +40,7 @@ def build_image_env(workload: Workload, addresses: ServerAddresses) -> dict[str,
     return {f"FOREBAY_{name.replace('-', '_').upper()}": value for name, value in args.items() if name not in unsaid}
 
 
-def _build_triton_args(addresses: ServerAddresses) -> list[str]:
+def _build_triton_args(addresses: ServerAddresses, *, scaled: bool) -> list[str]:
     # Seconds that Triton gives requests in flight when it is told to stop: the queue has drained by then.
     return [
         f"--model-repository={addresses.model_dir}",
@@ -51,6 +51,8 @@ def _build_triton_args(addresses: ServerAddresses) -> list[str]:
         f"--metrics-address={addresses.metrics.host}",
         f"--metrics-port={addresses.metrics.port}",
         "--exit-timeout-secs=10",
+        # All at the start as else, and again with other numbers of instances.
+        *(["--model-control-mode=explicit", "--load-model=*"] if scaled else []),
     ]
 
 

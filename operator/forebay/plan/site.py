@@ -1,10 +1,20 @@
 """What the plan must know of the cluster that it is for."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from forebay.plan.images import Images
 from forebay.plan.mlflow import is_artifact
 from forebay.plan.model_volume import is_mounted
+
+
+class MetricsProvider(StrEnum):
+    """Who tells autoscalers how busy instances are."""
+
+    FOREBAY = "forebay"
+    PROMETHEUS_ADAPTER = "prometheus-adapter"
+    KEDA = "keda"
+    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +24,7 @@ class Site:
     `namespace` is the operator's and the gateway's own. Pods in `scrape_namespace` may read the metrics; empty is none.
     With `node_cache` an agent on each node brings the models.
     `mlflow_uri` is the tracking server that hands out what is only there.
+    Prometheus is found at `prometheus_url`; empty is none.
     """
 
     images: Images = field(default_factory=Images)
@@ -24,6 +35,8 @@ class Site:
     scrape_namespace: str = ""
     node_cache: bool = False
     mlflow_uri: str = ""
+    metrics_provider: MetricsProvider = MetricsProvider.FOREBAY
+    prometheus_url: str = ""
 
     @property
     def gateway_host(self) -> str:

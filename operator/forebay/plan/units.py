@@ -10,6 +10,17 @@ def parse_duration_s(text: str) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)(ms|h|m|s)", text))
 
 
+def format_duration(seconds: float) -> str:
+    """As people write it, in its two largest units: "5m", "1h30m"; less than a second is "0s"."""
+    left = int(seconds)
+    parts: list[tuple[int, str]] = []
+    for unit, length in (("h", 3600), ("m", 60), ("s", 1)):
+        number, left = divmod(left, length)
+        if number or parts:
+            parts.append((number, unit))
+    return "".join(f"{number}{unit}" for number, unit in parts[:2] if number) or "0s"
+
+
 def format_envoy_duration(seconds: float) -> str:
     """A protobuf Duration in JSON: "0.2s". The resolution is a millisecond."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"

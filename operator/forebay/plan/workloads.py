@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from forebay.plan.envoy import DnsName, Json
 from forebay.plan.names import QUEUE_PORT, WORKLOAD_LABEL, Role, build_labels, digest
 from forebay.plan.pods import build_pod_template
+from forebay.plan.providers import provide
 from forebay.plan.resolve import Serving, Workload
 from forebay.plan.site import Site
 
@@ -42,7 +43,7 @@ class Revision:
 def build_revision(serving: Serving, site: Site) -> Revision:
     """The workloads that a ModelDeployment asks for."""
     planned: list[Planned] = []
-    for workload in serving.workloads:
+    for workload in (provide(each, site) for each in serving.workloads):
         # The transformer of a revision calls the predictor of the same revision.
         members = [
             DnsName(f"{each.name}.{serving.namespace}.svc.{site.cluster_domain}", QUEUE_PORT) for each in planned

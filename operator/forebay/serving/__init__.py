@@ -15,6 +15,9 @@ A transformer has `preprocess(self, payload, request)` and `postprocess(self, ou
 one of them may be missing. Each method may be async, and may leave `request` out. Methods that are not async run in
 `--concurrency` threads, on the one object: a model that is not safe for threads needs a concurrency of 1.
 
+A transformer may say what it sends to its model and reads of it: `model_inputs` and `model_outputs`, lists of Tensor.
+Before the first request they are held against what the model says: where they don't fit, it doesn't start.
+
 What comes in and what goes out, by the way in:
 
     v2 (REST, gRPC)       payload: dict of arrays        answer: dict of arrays

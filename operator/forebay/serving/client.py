@@ -1,6 +1,7 @@
 """A transformer's calls to its predictor, over gRPC. What the predictor refuses is refused with the same meaning."""
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -48,7 +49,7 @@ class PredictorClient:
         """Predict, within the client's deadline. ServingError with the predictor's status and reason where it can't."""
         parameters = {} if request.protocol != "v2" else dict(request.parameters)
         parameters.pop("binary_data_output", None)  # says how the client wants our answer, not what is asked
-        message = encode_request(await self._find_model(), request.id, inputs, parameters)
+        message = encode_request(await self.find_model(), request.id, inputs, parameters)
         metadata = [(name, request.headers[name]) for name in TRACE_HEADERS if name in request.headers]
         started = time.perf_counter()
         try:
@@ -77,15 +78,27 @@ class PredictorClient:
     async def tensors(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The predictor's inputs and outputs; empty where it cannot say."""
         if self._tensors is None:
-            try:
-                query = pb.ModelMetadataRequest(name=await self._find_model())
-                answer = await self._stub.ModelMetadata(query, timeout=_LOOKUP_TIMEOUT_S)
-            except grpc.aio.AioRpcError:
-                return (), ()  # asked again next time
-            self._tensors = decode_metadata(answer.inputs), decode_metadata(answer.outputs)
-        return self._tensors
+            with contextlib.suppress(grpc.aio.AioRpcError):  # asked again next time
+                await self._ask_tensors()
+        return self._tensors or ((), ())
 
-    async def _find_model(self) -> str:
+    async def learn_tensors(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The same, once the model itself can be asked; empty where it never will say."""
+        while self._tensors is None:
+            try:
+                await self._ask_tensors()
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in _UNREACHED:
+                    return (), ()
+                await asyncio.sleep(_RETRY_S)
+        return await self.tensors()
+
+    async def _ask_tensors(self) -> None:
+        query = pb.ModelMetadataRequest(name=await self.find_model())
+        answer = await self._stub.ModelMetadata(query, timeout=_LOOKUP_TIMEOUT_S)
+        self._tensors = decode_metadata(answer.inputs), decode_metadata(answer.outputs)
+
+    async def find_model(self) -> str:
         """The model's name: given, or the only one of the predictor, or else the transformer's own."""
         if self._model is None:
             try:

@@ -1,17 +1,24 @@
 """From what a client sent to what it gets: through a predictor's class, or through a transformer and its predictor."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import numpy as np
 
 from forebay.serving.client import PredictorClient
 from forebay.serving.errors import BadRequest, ModelFault, ServingError
+from forebay.serving.fit import describe_misfit, find_disagreement, find_misfits
 from forebay.serving.model import Model
 from forebay.serving.request import Request
 from forebay.serving.rows import decode_rows, encode_rows, rows_of
-from forebay.serving.tensors import Arrays, Tensor, check_inputs, check_outputs, describe
+from forebay.serving.source import ScriptError
+from forebay.serving.tensors import Array, Arrays, Tensor, check_inputs, check_outputs, describe
+
+MISFIT = "transformer-misfit"
+logger = logging.getLogger("forebay.serving")
 
 Tensors = tuple[Sequence[Tensor], Sequence[Tensor]]
 
@@ -107,7 +114,22 @@ class TransformerPipeline(Pipeline):
     async def connect(self) -> None:
         """Until the predictor was reached once. From then on requests are the ones to tell whether it is there."""
         await self._client.wait_until_reached()
+        await self._require_fit()
         self.is_connected = True
+
+    async def _require_fit(self) -> None:
+        """ScriptError where the class says what its model takes and gives, and the model says otherwise."""
+        script = self.model.script
+        if not (script.model_inputs or script.model_outputs):
+            return
+        model = await self._client.find_model()
+        takes, gives = await self._client.learn_tensors()
+        problems = [
+            find_disagreement(model, script.model_inputs, takes, outputs=False),
+            find_disagreement(model, script.model_outputs, gives, outputs=True),
+        ]
+        if any(problems):
+            raise ScriptError("; ".join(filter(None, problems)))
 
     async def infer(self, inputs: Arrays, request: Request) -> Arrays:
         """Tensors to preprocess, arrays from postprocess."""
@@ -116,14 +138,32 @@ class TransformerPipeline(Pipeline):
 
     async def _run(self, payload: object, request: Request) -> Any:
         tensors = await self.preprocess(payload, request)
-        outputs = await self._client.infer(tensors, request)
+        try:
+            outputs = await self._client.infer(tensors, request)
+        except ServingError as error:
+            raise await self._blame(error, tensors, payload) from error
         return await self.model.call("postprocess", outputs, request) if self.model.has("postprocess") else outputs
+
+    async def _blame(self, error: ServingError, sent: Arrays, payload: object) -> ServingError:
+        """What to tell of a refusal: that of tensors which preprocess made, and the model can't take, is our fault."""
+        if error.status != HTTPStatus.BAD_REQUEST or not self.model.has("preprocess"):
+            return error
+        taken = (await self._client.tensors())[0]
+        given = payload if isinstance(payload, dict) else {}
+        misfits = [name for name in find_misfits(sent, taken) if not _is_same(given.get(name), sent[name])]
+        if not misfits:
+            return error
+        told = describe_misfit(await self._client.find_model(), {name: sent[name] for name in misfits}, taken)
+        logger.error("%s (%s)", told, error.message)
+        return ServingError(told, status=HTTPStatus.INTERNAL_SERVER_ERROR, reason=MISFIT)
 
     async def preprocess(self, payload: object, request: Request) -> Arrays:
         """The tensors for the predictor; without a preprocess, the payload is them."""
         result = await self.model.call("preprocess", payload, request) if self.model.has("preprocess") else payload
-        single = () if isinstance(result, dict) else (await self._client.tensors())[0]
-        tensors = check_outputs(result, single, "preprocess")
+        declared: Sequence[Tensor] = self.model.script.model_inputs
+        if not declared and not isinstance(result, dict):
+            declared = (await self._client.tensors())[0]
+        tensors = check_outputs(result, declared if self.model.has("preprocess") else (), "preprocess")
         if not tensors:
             raise ModelFault("preprocess returned no tensors")
         return tensors
@@ -153,3 +193,8 @@ class TransformerPipeline(Pipeline):
         theirs = await self._client.tensors()
         inputs = self.inputs or (() if self.model.has("preprocess") else theirs[0])
         return inputs, self.outputs or (() if self.model.has("postprocess") else theirs[1])
+
+
+def _is_same(given: object, sent: Array) -> bool:
+    """Whether a client gave it as it was sent on."""
+    return isinstance(given, np.ndarray) and given.dtype == sent.dtype and given.shape == sent.shape

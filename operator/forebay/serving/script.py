@@ -46,6 +46,10 @@ class Script:
     inputs: tuple[Tensor, ...] = ()
     outputs: tuple[Tensor, ...] = ()
     example: Any = field(default=None, compare=False)
+    model_inputs: tuple[Tensor, ...] = ()
+    """Of a transformer: what it sends to its model."""
+    model_outputs: tuple[Tensor, ...] = ()
+    """Of a transformer: what it reads of its model's answers."""
 
     @property
     def streams(self) -> bool:
@@ -60,8 +64,8 @@ def load_script(path: Path, role: Role) -> Script:
     cls = _choose(path, module, role)
     names = [name for name in ARGUMENTS if callable(getattr(cls, name, None))]
     methods = {name: _inspect(path, cls, name) for name in names}
-    inputs, outputs = (_declared(path, cls, kind) for kind in ("inputs", "outputs"))
-    return Script(path, role, cls, methods, inputs, outputs, getattr(cls, "example", None))
+    declared = {kind: _declared(path, cls, kind) for kind in ("inputs", "outputs", "model_inputs", "model_outputs")}
+    return Script(path, role, cls, methods, **declared, example=getattr(cls, "example", None))
 
 
 def _import(path: Path) -> ModuleType:

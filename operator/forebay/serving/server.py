@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 
@@ -21,6 +22,7 @@ from forebay.serving.pipeline import Pipeline, PredictorPipeline, TransformerPip
 from forebay.serving.request import Context
 from forebay.serving.script import Script
 from forebay.serving.service import Service
+from forebay.serving.source import ScriptError
 
 EXIT_OK, EXIT_PORT, EXIT_SCRIPT, EXIT_LOAD = 0, 1, 2, 3
 # Longer than any proxy keeps an idle connection: so it is never we who close one just as a request comes.
@@ -90,7 +92,12 @@ async def _load(service: Service, options: Options) -> bool:
     LOAD_SECONDS.set(elapsed_s)
     # Where it finds its predictor by DNS, that may take some seconds longer than the predictor itself: whoever is told
     # that this server is ready sends requests at once.
-    await service.pipeline.connect()
+    try:
+        await service.pipeline.connect()
+    except ScriptError as error:
+        # As the last line, and nothing but it: what shows why a container ended takes that one.
+        print(error, file=sys.stderr, flush=True)
+        return False
     service.set_loaded()
     logger.info("'%s' is ready: loaded in %.2f s", options.name, elapsed_s)
     return True

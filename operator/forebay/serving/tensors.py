@@ -55,6 +55,14 @@ class Tensor:
             want in (-1, got) for want, got in zip(self.shape, shape, strict=True)
         )
 
+    def agrees(self, other: "Tensor") -> bool:
+        """Whether there are arrays that both stand for."""
+        return (
+            self.datatype == other.datatype
+            and len(self.shape) == len(other.shape)
+            and all(-1 in pair or pair[0] == pair[1] for pair in zip(self.shape, other.shape, strict=True))
+        )
+
 
 def numpy_dtype(datatype: str, name: str = "") -> np.dtype[Any]:
     """The numpy type of a v2 datatype (BYTES is object, BF16 is ml_dtypes.bfloat16). Unknown: BadRequest."""

@@ -8,9 +8,11 @@ from typing import Any
 
 from forebay.api.status import ImageBuildStatus
 from forebay.observation import Reason, Trouble
-from forebay.plan.builds import CONTAINER
+from forebay.plan.builds import CONTAINER, SCRIPT
 from forebay.status.conditions import READY, STALLED, build_conditions, find, find_previous
-from forebay.status.lines import clean
+from forebay.status.jobs import is_complete, is_failed, list_statuses, sort_pods
+from forebay.status.lines import clean, find_event, find_last
+from forebay.status.pods import find_condition
 
 Json = dict[str, Any]
 
@@ -49,23 +51,22 @@ def find_result(pods: Sequence[Json]) -> Json | None:
 
 def summarize_build(observation: BuildObservation, previous: Mapping[str, Any], now: datetime) -> Json:
     """The status. It equals `previous` where nothing changed."""
-    job = observation.job.get("status", {})
-    result = find_result(observation.pods) if _has(job, "Complete") else None
+    result = find_result(observation.pods) if is_complete(observation.job) else None
     if observation.troubles:
         reason = observation.troubles[0]
     elif result:
         reason = Trouble(reason=Reason.READY, message=f"{result['image']} is pushed")
-    elif _has(job, "Complete"):
+    elif is_complete(observation.job):
         message = (
             f"the Job {observation.job_name} is done, but its pods are gone, and nobody knows what they pushed: "
             f"kubectl delete job {observation.job_name}, and it is built again"
         )
         reason = Trouble(reason=Reason.BUILD_FAILED, message=message, stalled=True)
-    elif _has(job, "Failed"):
+    elif is_failed(observation.job):
         reason = Trouble(reason=Reason.BUILD_FAILED, message=_explain_failure(observation), stalled=True)
     else:
         reason = _explain_wait(observation)
-    ended = result or _has(job, "Failed")
+    ended = result or is_failed(observation.job)
     status = ImageBuildStatus(
         observed_generation=observation.generation,
         conditions=build_conditions(
@@ -78,8 +79,8 @@ def summarize_build(observation: BuildObservation, previous: Mapping[str, Any], 
         image=result["image"] if result else previous.get("image", ""),
         digest=result["digest"] if result else previous.get("digest", ""),
         job=observation.job_name,
-        start_time=job.get("startTime", ""),
-        completion_time=_find_completion(job) if ended else "",
+        start_time=observation.job.get("status", {}).get("startTime", ""),
+        completion_time=_find_completion(observation.job) if ended else "",
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
 
@@ -107,27 +108,42 @@ def renew(previous: Mapping[str, Any], generation: int, now: datetime) -> Json:
 
 
 def _explain_failure(observation: BuildObservation) -> str:
-    failed = _find_condition(observation.job.get("status", {}), "Failed")
+    failed = find_condition(observation.job, "Failed")
     if failed.get("reason") == "DeadlineExceeded":
         return "the build did not end within spec.timeout: give it more, or look at the registry and the package index"
-    ends = [_find_end(pod) for pod in _sort(observation.pods)]
-    last = next((each for each in reversed(ends) if each), {})
-    if last.get("reason") == "OOMKilled":
-        return "the build was killed for its memory: give it more in spec.resources.memory"
-    said = clean(last.get("message", ""))
-    return said or f"the Job {observation.job_name} failed: {failed.get('message') or 'its pods are gone'}"
+    pods = sort_pods(observation.pods)
+    for pod in reversed(pods):
+        if told := _explain_download(_find_container(pod, SCRIPT)):
+            return told
+        if last := _find_end(pod):
+            if last.get("reason") == "OOMKilled":
+                return "the build was killed for its memory: give it more in spec.resources.memory"
+            if said := clean(last.get("message", "")):
+                return said
+            break
+    return f"the Job {observation.job_name} failed: {failed.get('message') or 'its pods are gone'}"
+
+
+def _explain_download(container: Json) -> str:
+    """Why the script at an address can't be had; empty where it could, or isn't at one."""
+    ended = container.get("state", {}).get("terminated", {})
+    if not ended.get("exitCode"):
+        return ""
+    words = ended.get("message", "")
+    event = find_event(words)
+    told = f"{event.get('reason')}: {event.get('message')}" if event else find_last(words)
+    return f"the script can't be downloaded: {clean(told) or ended.get('reason', '')}"
 
 
 def _explain_wait(observation: BuildObservation) -> Trouble:
     if not observation.job:
         return Trouble(reason=Reason.STARTING, message=f"the Job {observation.job_name} is being made")
-    for pod in _sort(observation.pods):
-        name, status = pod["metadata"]["name"], pod.get("status", {})
-        scheduled = _find_condition(status, "PodScheduled")
+    for pod in sort_pods(observation.pods):
+        name, scheduled = pod["metadata"]["name"], find_condition(pod, "PodScheduled")
         if scheduled.get("status") == "False":
             message = f"pod {name} finds no node: {scheduled.get('message', '')}"
             return Trouble(reason=Reason.UNSCHEDULABLE, message=message)
-        waiting = _find_container(pod).get("state", {}).get("waiting", {})
+        waiting = _find_waiting(pod)
         if waiting.get("reason") in _PULL_PROBLEMS:
             message = f"pod {name} can't pull its image: {clean(waiting.get('message', ''))}"
             return Trouble(reason=Reason.IMAGE_PULL_FAILED, message=message)
@@ -145,23 +161,16 @@ def _find_end(pod: Json) -> Json:
     return ended
 
 
-def _find_container(pod: Json) -> Json:
-    statuses = pod.get("status", {}).get("containerStatuses") or ()
-    return next((each for each in statuses if each["name"] == CONTAINER), {})
+def _find_waiting(pod: Json) -> Json:
+    """Why a container of the pod can't be started; the builder's waits for the download's."""
+    states = [_find_container(pod, name).get("state", {}) for name in (SCRIPT, CONTAINER)]
+    return next((state["waiting"] for state in states if "waiting" in state), {})
 
 
-def _sort(pods: Sequence[Json]) -> list[Json]:
-    return sorted(pods, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]))
+def _find_container(pod: Json, name: str = CONTAINER) -> Json:
+    return next((each for each in list_statuses(pod) if each["name"] == name), {})
 
 
-def _find_completion(job: Mapping[str, Any]) -> str:
-    ended = _find_condition(job, "Complete") or _find_condition(job, "Failed")
-    return str(job.get("completionTime") or ended.get("lastTransitionTime", ""))
-
-
-def _has(status: Mapping[str, Any], type_: str) -> bool:
-    return _find_condition(status, type_).get("status") == "True"
-
-
-def _find_condition(status: Mapping[str, Any], type_: str) -> Json:
-    return next((each for each in status.get("conditions") or () if each["type"] == type_), {})
+def _find_completion(job: Json) -> str:
+    ended = find_condition(job, "Complete") or find_condition(job, "Failed")
+    return str(job.get("status", {}).get("completionTime") or ended.get("lastTransitionTime", ""))

@@ -12,6 +12,7 @@ from forebay.status.admission import check_deployment
 from forebay.status.containers import name_of
 from forebay.status.models import describe_model
 from forebay.status.pods import check_end, check_pod, check_stopping, is_live, is_ready
+from forebay.status.sleep import is_target_asleep
 
 # What explains others comes first.
 _ORDER = (
@@ -46,6 +47,7 @@ class Part:
     is_told: bool
     model: ModelState
     trouble: Trouble | None
+    may_sleep: bool = False
 
     @property
     def role(self) -> str:
@@ -60,11 +62,14 @@ class Part:
     @property
     def status(self) -> ComponentStatus:
         """As the status tells of it."""
+        scaling = self.planned.workload.scaling
         return ComponentStatus(
             name=self.role,
             workload=self.planned.name,
             replicas=self.wanted,
             ready_replicas=self.ready,
+            min_replicas=(0 if self.may_sleep else scaling.least) if scaling.automatic else None,
+            max_replicas=scaling.most if scaling.automatic else None,
             model=self.model,
         )
 
@@ -91,16 +96,24 @@ def _build_part(observation: Observation, planned: Planned, now: datetime) -> Pa
     ready = int(status.get("readyReplicas") or 0)
     is_told = int(status.get("observedGeneration") or 0) >= int(deployment.get("metadata", {}).get("generation", 1))
     is_up = is_told and 0 < wanted <= ready
-    model = describe_model(pods, wanted=wanted, downloaded_pct=observation.downloaded_pct, logs=observation.logs)
+    if is_target_asleep(observation):
+        # Pods that are about to end are nobody's trouble.
+        model, trouble = ModelState(state="Asleep"), None
+    elif is_up:
+        # More pods than are wanted may come and go: as long as enough are ready, nobody misses them.
+        model, trouble = ModelState(state="Ready"), None
+    else:
+        model = describe_model(pods, wanted=wanted, downloaded_pct=observation.downloaded_pct, logs=observation.logs)
+        trouble = _find_trouble(observation, pods, deployment, now)
     return Part(
         planned=planned,
         wanted=wanted,
         found=int(status.get("replicas") or 0),
         ready=ready,
         is_told=is_told,
-        # More pods than are wanted may come and go: as long as enough are ready, nobody misses them.
-        model=ModelState(state="Ready") if is_up else model,
-        trouble=None if is_up else _find_trouble(observation, pods, deployment, now),
+        model=model,
+        trouble=trouble,
+        may_sleep=bool(observation.serving.idle_s),
     )
 
 

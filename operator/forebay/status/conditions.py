@@ -12,6 +12,10 @@ from forebay.status.lines import LONGEST_MESSAGE, cut
 READY, AVAILABLE, PROGRESSING, STALLED = "Ready", "Available", "Progressing", "Stalled"
 # Where a registry outside the cluster says which version is meant.
 RESOLVED = "ModelResolved"
+# Where something is scaled by its load.
+AUTOSCALING = "Autoscaling"
+# Where no request for a while ends all instances.
+ASLEEP = "Asleep"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,4 +69,9 @@ def find_previous(status: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
 def _choose_time(before: Mapping[str, Any] | None, finding: Finding, now: datetime) -> str:
     if before and before.get("status") == finding.status and before.get("lastTransitionTime"):
         return str(before["lastTransitionTime"])
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return write_time(now)
+
+
+def write_time(at: datetime) -> str:
+    """As the apiserver writes times."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

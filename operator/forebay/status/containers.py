@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forebay.observation import Json
-from forebay.plan.names import SCRIPT_DIR, SCRIPT_FILE, Role
+from forebay.plan.names import COMPONENT_LABEL, SCRIPT_DIR, SCRIPT_FILE, Role
 from forebay.status.lines import hide_values
 
 DOWNLOAD, QUEUE = "download", "queue"
@@ -137,7 +137,7 @@ def name_of(item: Json) -> str:
 
 def role_of(item: Json) -> Role:
     """The component that an object belongs to, by its label."""
-    return Role(item["metadata"].get("labels", {}).get("app.kubernetes.io/component", Role.PREDICTOR))
+    return Role(item["metadata"].get("labels", {}).get(COMPONENT_LABEL, Role.PREDICTOR))
 
 
 def _command(spec: Json) -> list[str]:

@@ -1,14 +1,12 @@
 """Why a container ended."""
 
-import json
 import re
 import signal
-from typing import Any
 
 from forebay.observation import Reason, Trouble
 from forebay.script_log import explain_load
 from forebay.status.containers import DOWNLOAD, ENVIRONMENT, QUEUE, SCRIPT, Container
-from forebay.status.lines import clean, cut, find_last, find_last_error
+from forebay.status.lines import clean, cut, find_event, find_last, find_last_error
 from forebay.triton_log import explain_failure, explain_hang
 
 # Exit statuses of `python -m forebay.serving`, which isn't imported for them: it would bring numpy.
@@ -46,7 +44,7 @@ def check_download(container: Container) -> Trouble | None:
     """Whether files that the server needs can't be had: in the words of what brings them."""
     if container.name not in _BRINGING or not container.failure or not container.failure.get("exitCode"):
         return None
-    said = _find_error(container.last_words)
+    said = find_event(container.last_words)
     words = cut(clean(str(said.get("message") or "")), 600) or _quote(find_last(container.last_words), container)
     why = f" ({said['reason']})" if said.get("reason") else ""
     reason, what = _BRINGING[container.name]
@@ -88,18 +86,6 @@ def _explain_load(container: Container) -> str:
     if container.is_script and status == EXIT_SCRIPT:
         return _SCRIPTS.sub("", " ".join(words.split()))
     return ""
-
-
-def _find_error(log: str) -> dict[str, Any]:
-    """The last error that the download told of."""
-    for line in reversed(log.splitlines()):
-        try:
-            said = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(said, dict) and said.get("event") == "error":
-            return said
-    return {}
 
 
 def _quote(line: str, container: Container) -> str:

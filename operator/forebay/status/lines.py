@@ -1,7 +1,9 @@
 """Lines that others wrote, as they may stand in a status: short, the same each time, and without secrets."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 LONGEST_LINE = 300
 LONGEST_MESSAGE = 1000
@@ -51,6 +53,18 @@ def find_last_error(log: str) -> str:
     """The last line that speaks of an error, else the last one: Envoy says "exiting" at the very end."""
     lines = [line for line in log.splitlines() if re.search(r"critical|error", line, re.IGNORECASE)]
     return find_last(lines[-1]) if lines else find_last(log)
+
+
+def find_event(log: str) -> dict[str, Any]:
+    """The last error that a download told of, as it stands in its JSON lines; empty where there is none."""
+    for line in reversed(log.splitlines()):
+        try:
+            said = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(said, dict) and said.get("event") == "error":
+            return said
+    return {}
 
 
 def hide_values(text: str, variables: Mapping[str, str]) -> str:

@@ -60,8 +60,12 @@ def check_stopping(pod: Json, now: datetime) -> Trouble | None:
 
 def is_live(pod: Json) -> bool:
     """Whether a pod is there to stay: neither told to stop, nor over."""
-    over = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
-    return not over and not pod["metadata"].get("deletionTimestamp")
+    return not is_over(pod) and not pod["metadata"].get("deletionTimestamp")
+
+
+def is_over(pod: Json) -> bool:
+    """Whether a pod has ended, and only its object is left."""
+    return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
 
 
 def is_ready(pod: Json) -> bool:

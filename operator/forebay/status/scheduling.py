@@ -14,6 +14,10 @@ _EXTENDED = re.compile(r"^Insufficient (?P<resource>[\w.-]+/[\w.-]+)$")
 _ADVICE = (
     (r"persistentvolumeclaim .* not found", "create the PersistentVolumeClaim"),
     (r"persistentvolumeclaim|PersistentVolume|volume", "look at its volumes: `kubectl describe pvc -n {namespace}`"),
+    (
+        r"resource ?claim|all claims",
+        "look at {role}.resources.gpu.claim: kubectl describe resourceclaims -n {namespace}",
+    ),
     (r"Insufficient cpu", "lower {role}.resources.cpu, or add a node"),
     (r"Insufficient memory", "lower {role}.resources.memory, or add a node"),
     (r"Insufficient ephemeral-storage", "ask for less ephemeral storage, or add a node"),

@@ -1,12 +1,15 @@
 """The whole status of a ModelDeployment, from what was found of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from forebay.api.status import ConditionStatus, ModelDeploymentStatus, ModelInUse, Traffic
 from forebay.observation import Observation, Reason, Trouble
 from forebay.plan.names import Role, build_labels
+from forebay.rollout.progress import Phase
+from forebay.status.autoscaling import find_autoscaling
 from forebay.status.components import Part, build_parts, choose
 from forebay.status.conditions import (
     AVAILABLE,
@@ -21,7 +24,14 @@ from forebay.status.conditions import (
     list_previous,
     prefix,
 )
-from forebay.status.readiness import Verdict, check_traffic, describe_part, judge
+from forebay.status.drill import find_drill
+from forebay.status.fallback import find_fallback
+from forebay.status.readiness import SUSPENDED, Verdict, check_traffic, describe_part, judge
+from forebay.status.replacement import describe_hold
+from forebay.status.rollback import append_rollback, build_rollback, find_rollback
+from forebay.status.rollout import build_rollout, build_warm, find_end
+from forebay.status.shadow import find_shadow
+from forebay.status.sleep import describe_sleep, find_sleep, is_asleep, is_target_asleep, is_waking
 
 Json = dict[str, Any]
 
@@ -33,7 +43,7 @@ def summarize(observation: Observation, previous: Mapping[str, Any], now: dateti
     status = ModelDeploymentStatus(
         observed_generation=observation.generation,
         conditions=build_conditions(
-            _find_all(observation, parts), generation=observation.generation, previous=previous, now=now
+            _find_all(observation, parts, previous, now), generation=observation.generation, previous=previous, now=now
         ),
         url=observation.url,
         external_url=observation.external_url,
@@ -44,10 +54,17 @@ def summarize(observation: Observation, previous: Mapping[str, Any], now: dateti
         model=_tell_model(observation),
         active_revision=active.name if active else "",
         target_revision=observation.target.name,
+        previous_revision=observation.previous_revision,
+        active_number=observation.numbers.get(active.name) if active else None,
+        target_number=observation.numbers.get(observation.target.name),
         components=[part.status for part in parts],
-        traffic=[Traffic(revision=active.name, workload=active.entry, workloads=list(active.workloads), weight_pct=100)]
-        if active
-        else [],
+        traffic=[
+            Traffic(revision=each.name, workload=each.entry, workloads=list(each.workloads), weight_pct=share_pct)
+            for each, share_pct in observation.decision.shares_pct
+        ],
+        rollout=build_rollout(observation),
+        warm=build_warm(observation),
+        rollback=build_rollback(observation),
     )
     return _dump(status)
 
@@ -93,11 +110,21 @@ def build_selector(name: str) -> str:
 
 
 def is_settled(status: Mapping[str, Any]) -> bool:
-    """Whether everything is as it should be: Ready is True."""
-    return find_previous(status, READY).get("status") == "True"
+    """Whether everything is as it should be: Ready is True, or all of it was stopped on purpose."""
+    ready, progress = find_previous(status, READY), find_previous(status, PROGRESSING)
+    is_stopped = ready.get("reason") == Reason.SUSPENDED and progress.get("status") == "False"
+    return is_stopped or _is_held(status) or (ready.get("status") == "True" and ready.get("reason") != Reason.WAKING)
+
+
+def _is_held(status: Mapping[str, Any]) -> bool:
+    """Whether the gateway does what a rollout wants, which goes on with time alone, or by somebody's hand."""
+    rollout = status.get("rollout") or {}
+    is_at_rest = rollout.get("phase") in _AT_REST and not rollout.get("heldSince")
+    return is_at_rest and rollout.get("routedPct") == rollout["weightPct"]
 
 
 _UNRESOLVED = (Reason.UNKNOWN_MODEL_VERSION, Reason.UNREACHABLE_MODEL, Reason.MODEL_REGISTRY_UNAVAILABLE)
+_AT_REST = (Phase.RUNNING, Phase.WAITING, Phase.ANALYZING, Phase.PAUSED, Phase.ABORTED, Phase.FAILED)
 _KEYS = {field.alias or name for name, field in ModelDeploymentStatus.model_fields.items()}
 
 
@@ -114,19 +141,37 @@ def _tell_model(observation: Observation) -> ModelInUse | None:
     )
 
 
-def _find_all(observation: Observation, parts: Sequence[Part]) -> list[Finding]:
-    verdict = judge(observation, parts)
-    traffic, why = check_traffic(observation)
-    verdict = Verdict(trouble=_explain(observation, verdict, traffic), is_failure=verdict.is_failure)
-    ready = Trouble(reason=Reason.READY, message=f"revision {observation.target.name} is ready, and gets all requests")
+def _find_all(
+    observation: Observation, parts: Sequence[Part], previous: Mapping[str, Any], now: datetime
+) -> list[Finding]:
+    verdict = judge(observation, parts, previous, now)
+    traffic, why = check_traffic(observation, waking=_is_active_waking(observation, verdict, previous, now))
+    if held := describe_hold(observation, now):
+        traffic, why = "True", held
+    verdict = replace(verdict, trouble=_explain(observation, verdict, traffic))
+    said = f"revision {observation.target.name} is ready, and gets all requests{append_rollback(observation)}"
+    ready = Trouble(reason=Reason.READY, message=said)
     return [
-        find(READY, verdict.trouble is None, verdict.trouble or ready),
+        find(READY, verdict.trouble is None, verdict.trouble or verdict.said or ready),
         Finding(type=AVAILABLE, status=traffic, reason=why.reason, message=why.message),
         _find_progress(verdict, f"revision {observation.target.name}"),
         _find_stalled(verdict),
-        *(_find_component(part) for part in parts),
+        *(_find_component(part, _find_rest(observation)) for part in parts),
+        *find_rollback(observation),
+        *find_sleep(observation),
         *_find_resolution(observation),
+        *find_autoscaling(observation, parts),
+        *find_fallback(observation),
+        *find_shadow(observation),
+        *find_drill(observation, now),
     ]
+
+
+def _is_active_waking(observation: Observation, verdict: Verdict, previous: Mapping[str, Any], now: datetime) -> bool:
+    """Whether requests may wait for what has the traffic: one that can't start answers nobody."""
+    active = observation.decision.active
+    is_target = active is not None and active.name == observation.target.name
+    return (not is_target or verdict.said is not None) and is_waking(observation, previous, now, AVAILABLE)
 
 
 def _find_resolution(observation: Observation) -> Iterator[Finding]:
@@ -147,14 +192,33 @@ def _explain(observation: Observation, verdict: Verdict, traffic: ConditionStatu
     if verdict.trouble is None or active is None or active.name == target:
         return verdict.trouble
     serves = f"{active.name} serves no more" if traffic == "False" else f"still serving {active.name}"
+    if traffic == "True" and is_asleep(observation, active):
+        serves = f"{active.name} is asleep, and the next request wakes it"
+    progress = observation.decision.progress
     how = "can't start" if verdict.is_failure else "is on its way"
+    if progress and progress.phase is Phase.ABORTED:
+        how = "was aborted"
+    elif progress and progress.phase is Phase.FAILED:
+        how = f"failed in step {progress.step}" if progress.step else "has failed"
+    elif progress and progress.held_s is not None and not verdict.is_failure:
+        how = "takes its place"
+    elif progress and progress.phase is Phase.DOWN:
+        how = f"failed in step {progress.step}, and gets no requests until it is up again"
+    elif progress and progress.weight_pct and verdict.is_failure:
+        how = f"is in step {progress.step}, with {progress.weight_pct} % of the requests, and not well"
     return prefix(verdict.trouble, f"{serves}; {target} {how}: ")
 
 
 def _find_progress(verdict: Verdict, what: str) -> Finding:
     """Whether there is something to wait for. What it is stands in Ready, once."""
+    if verdict.said and verdict.said.reason is Reason.WAKING:
+        return find(
+            PROGRESSING, True, Trouble(reason=Reason.WAKING, message=f"{what} starts: Ready says how far it is")
+        )
     if verdict.trouble is None:
-        return find(PROGRESSING, False, Trouble(reason=Reason.READY, message=f"{what} is ready"))
+        return find(PROGRESSING, False, verdict.said or Trouble(reason=Reason.READY, message=f"{what} is ready"))
+    if verdict.is_at_rest:
+        return find(PROGRESSING, False, verdict.trouble)
     how = "waits for somebody to step in" if verdict.stalled else "is not settled yet"
     message = f"{what} {how}: Ready says why"
     return find(PROGRESSING, not verdict.stalled, Trouble(reason=verdict.trouble.reason, message=message))
@@ -163,11 +227,23 @@ def _find_progress(verdict: Verdict, what: str) -> Finding:
 def _find_stalled(verdict: Verdict) -> Finding:
     if verdict.stalled and verdict.trouble:
         return find(STALLED, True, verdict.trouble)
-    reason = verdict.trouble.reason if verdict.trouble else Reason.READY
+    told = verdict.trouble or verdict.said
+    reason = told.reason if told else Reason.READY
     return find(STALLED, False, Trouble(reason=reason, message="nothing waits for somebody to step in"))
 
 
-def _find_component(part: Part) -> Finding:
+def _find_rest(observation: Observation) -> Trouble | None:
+    """Why no instance is to be there."""
+    if observation.serving.suspended:
+        return SUSPENDED
+    if end := find_end(observation):
+        return end
+    return describe_sleep(observation) if is_target_asleep(observation) else None
+
+
+def _find_component(part: Part, rest: Trouble | None) -> Finding:
+    if rest:
+        return find(f"{part.role.capitalize()}Ready", False, rest)
     ready = Trouble(reason=Reason.READY, message=f"all instances of {part.planned.name} are ready")
     return find(f"{part.role.capitalize()}Ready", part.is_up, describe_part(part) or ready)
 

@@ -45,6 +45,16 @@ def depth_of(serving: Serving, seconds: dict[str, float]) -> int:
     return int(next(each for each in manifests if each["metadata"]["name"] == MAP)["data"][DEPTH_KEY])
 
 
+def test_what_scales_the_model_s_instances_keeps_its_numbers() -> None:
+    spec = "{model: {uri: 's3://a/b'}, predictor: {triton: {instances: {min: 2, max: 3}}}}"
+    head = {"apiVersion": "forebay.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "digits"}}
+    serving = resolve(ModelDeployment.model_validate({**head, "spec": safe_load(spec)}))
+    made = with_service_times(serving, build_manifests(serving), {MAP: 0.05})
+    data = next(each for each in made if each["metadata"]["name"] == MAP)["data"]
+    assert (data["forebay.instances.min"], data["forebay.instances.max"]) == ("2", "3")
+    assert int(data[DEPTH_KEY]) != serving.predictor.limits.depth
+
+
 @contextlib.asynccontextmanager
 async def answering(answers: list[tuple[int, int]]) -> AsyncIterator[int]:
     """The port of an instance. `answers` (count, sum in ms) are told one after the other, the last for ever."""

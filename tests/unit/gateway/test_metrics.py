@@ -13,6 +13,12 @@ envoy_forebay_requests{deployment="ns/a",cluster="ns/w",code="200",grpc="8",reas
 envoy_forebay_requests{deployment="ns/a",cluster="ns/w",code="429",grpc="",reason="queue-full"} 4
 envoy_forebay_requests{deployment="ns/a",cluster="ns/w",code="200",grpc="",reason="its \\"own\\" words"} 1
 envoy_forebay_requests{deployment="ns/a",cluster="",code="401",grpc="",reason="no-api-key"} 5
+envoy_forebay_requests{deployment="ns/a",cluster="ns/a~fallback",code="200",grpc="",reason=""} 9
+envoy_forebay_requests{deployment="ns/a",cluster="ns/a~fallback",code="429",grpc="",reason="rate-limit"} 2
+# TYPE envoy_forebay_fallbacks counter
+envoy_forebay_fallbacks{deployment="ns/a",fallback="simple",code="200",grpc="14"} 2
+envoy_forebay_fallbacks{deployment="ns/a",fallback="simple",code="200",grpc=""} 3
+envoy_forebay_fallbacks{deployment="-",fallback="",code="200",grpc=""} 4
 # TYPE envoy_cluster_upstream_rq_active gauge
 envoy_cluster_upstream_rq_active{envoy_cluster_name="ns/w"} 7
 envoy_cluster_upstream_rq_active{envoy_cluster_name="pilot"} 1
@@ -36,7 +42,7 @@ def test_everything_has_its_deployment_revision_and_unit():
     text = "\n".join([*metrics.write(), *write_instances([(("ns", "a", "r1"), 2)])]) + "\n"
     found = {
         (sample.name, *(value for name, value in sorted(sample.labels.items()) if name in ("code", "le", "reason")),
-         sample.labels["revision"]): sample.value
+         sample.labels.get("revision", "-")): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }  # fmt: skip
@@ -45,6 +51,8 @@ def test_everything_has_its_deployment_revision_and_unit():
         ("forebay_requests_total", "200", "r1"): 9,
         ("forebay_requests_total", "429", "r1"): 7,
         ("forebay_requests_total", "401", ""): 5,
+        ("forebay_requests_total", "429", ""): 2,
+        ("forebay_requests_rejected_total", "rate-limit", ""): 2,
         ("forebay_requests_rejected_total", "no-such-deployment", ""): 1,
         ("forebay_requests_rejected_total", "queue-full", "r1"): 7,
         ("forebay_requests_rejected_total", "no-api-key", ""): 5,
@@ -53,5 +61,7 @@ def test_everything_has_its_deployment_revision_and_unit():
         ("forebay_request_duration_seconds_bucket", "+Inf", "r1"): 16,
         ("forebay_request_duration_seconds_sum", "r1"): 1.2505,
         ("forebay_request_duration_seconds_count", "r1"): 16,
+        ("forebay_fallbacks_total", "503", "-"): 2,
+        ("forebay_fallbacks_total", "200", "-"): 3,
         ("forebay_instances", "r1"): 2,
     }

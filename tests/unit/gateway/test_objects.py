@@ -1,8 +1,9 @@
 """What the pilot takes from the apiserver's objects."""
 
-from forebay.gateway.objects import read_deployment, read_slice
+from forebay.gateway.objects import ColdStart, read_deployment, read_slice
 from forebay.plan.envoy import Address
 from forebay.plan.envoy_access import RateLimit
+from forebay.plan.envoy_revisions import Picks
 
 
 def slice_of(*endpoints: dict, **fields: object) -> dict:
@@ -52,3 +53,55 @@ def test_a_slice_without_endpoints_or_ports():
 def test_a_limit_says_when_to_come_back():
     assert RateLimit(requests=3, per_s=60, by_client=False).retry_after_s == 20
     assert RateLimit(requests=1000, per_s=1, by_client=False).retry_after_s == 1
+
+
+def test_who_may_sleep_and_what_it_needs():
+    predictor = {"concurrency": 2, "autoscaling": {"min": 0, "max": 3, "coldStart": {"timeout": "5m", "maxHeld": 7}}}
+    traffic = [
+        {"revision": "r1", "workload": "t1", "workloads": ["p1", "t1"], "weightPct": 100},
+        {"revision": "r2", "workload": "t2", "workloads": ["p2", "t2"], "weightPct": 0},
+    ]
+    raw = {
+        "metadata": {"namespace": "ns", "name": "a"},
+        "spec": {"predictor": predictor, "queue": {"depth": 9}},
+        "status": {"traffic": traffic},
+    }
+    found = read_deployment(raw)
+    assert found.cold_start == ColdStart(timeout_s=300, max_held=7, slots=2, depth=9)
+    assert found.needs == {"ns/p1", "ns/t1"}, "who gets nothing yet may sleep on"
+    found = read_deployment({**raw, "spec": {**raw["spec"], "transformer": {"concurrency": 30}}})
+    assert found.cold_start
+    assert found.cold_start.slots == 30, "the entry's"
+    found = read_deployment({**raw, "spec": {"predictor": {"autoscaling": {"min": 0, "max": 3}}}})
+    assert found.cold_start == ColdStart(timeout_s=120, max_held=1000, slots=8, depth=64)
+    for auto in ({"min": 1, "max": 3}, {}):
+        assert read_deployment({**raw, "spec": {"predictor": {"autoscaling": auto}}}).cold_start is None
+
+
+def test_what_is_told_of_a_rollout():
+    traffic = [{"revision": "r1", "workload": "t1", "workloads": ["p1", "t1"], "weightPct": 100}]
+    told = {"revision": "r2", "workload": "t2", "heldSince": ""}
+    spec = {
+        "rollout": {
+            "canary": {"match": {"headers": [{"name": "x-beta", "value": "yes"}]}, "stickyBy": {"cookie": "session"}},
+            "recreate": {"hold": "1m"},
+        }
+    }
+    raw = {"metadata": {"namespace": "ns", "name": "a"}, "spec": spec, "status": {"traffic": traffic, "rollout": told}}
+    found = read_deployment(raw)
+    assert [(each.cluster, each.weight_pct, each.is_preview) for each in found.targets] == [
+        ("ns/t1", 100, False), ("ns/t2", 0, True),
+    ]  # fmt: skip
+    assert found.needs == {"ns/p1", "ns/t1"}
+    assert found.picks == Picks(headers=(("x-beta", "yes"),), sticky_cookie="session")
+    assert (found.cold_start, found.held_since) == (None, "")
+    share = traffic[0] | {"revision": "r2", "workload": "t2", "weightPct": 5}
+    both = read_deployment(raw | {"status": {"traffic": [*traffic, share], "rollout": told}})
+    assert [each.is_preview for each in both.targets] == [False, True]
+    held = read_deployment(raw | {"status": {"traffic": traffic, "rollout": told | {"heldSince": "then"}}})
+    assert held.held_since == "then"
+    assert (held.cold_start.timeout_s, held.cold_start.max_held, held.cold_start.is_recreation) == (60, 1000, True)
+    # One that was aborted can't be asked; a suspended one has nobody to ask.
+    assert len(read_deployment(raw | {"status": {"traffic": traffic, "rollout": told | {"workload": ""}}}).targets) == 1
+    assert not read_deployment(raw | {"spec": {"suspend": True}}).targets
+    assert read_deployment(raw | {"status": {"traffic": traffic}}).picks == Picks()

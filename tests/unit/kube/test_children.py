@@ -100,3 +100,25 @@ def test_what_was_created_and_never_applied_is_known() -> None:
         body["metadata"]["managedFields"] = fields
         found.append(build_child(body).created_entry)
     assert found == [1, None, None]
+
+
+def build_autoscaler(version: int, *, usage: str, silent: bool = False) -> dict[str, Any]:
+    active = {"type": "ScalingActive", "status": str(not silent), "reason": "ValidMetricFound", "message": ""}
+    status = {
+        "currentReplicas": version,
+        "currentMetrics": [{"pods": {"current": {"averageValue": usage}}}],
+        "conditions": [{**active, "lastTransitionTime": f"2026-01-01T00:00:{version}Z"}],
+    }
+    return {**build(version), "kind": "HorizontalPodAutoscaler", "spec": {"maxReplicas": 3}, "status": status}
+
+
+def test_what_an_autoscaler_measures_is_no_news() -> None:
+    children = Children()
+    assert children.put(A, build_autoscaler(10, usage="1"))
+    assert not children.put(A, build_autoscaler(11, usage="2"))
+    found = children.of(A)[Id("HorizontalPodAutoscaler", "x")]
+    assert found.resource_version == "11"
+    assert "currentMetrics" not in found.content["status"]
+    assert children.put(A, build_autoscaler(12, usage="2", silent=True))
+    changed = build_autoscaler(13, usage="2", silent=True)
+    assert children.put(A, {**changed, "spec": {"maxReplicas": 4}}), "somebody changed what we wrote"

@@ -46,3 +46,27 @@ def test_what_one_refuses_is_told() -> None:
 
 def test_no_gateway() -> None:
     assert not summarize(MD, []).is_known
+
+
+def test_since_when_all_of_them_hold_requests() -> None:
+    def held(*since: str) -> tuple[float | None, float | None]:
+        answers = [
+            {"routes": {"ns/md": {"workloads": {}, "heldSince": each} if each else {"workloads": {}}}} for each in since
+        ]
+        found = summarize(MD, answers)
+        return found.held_s, found.held_by_any_s
+
+    at, later = "1970-01-01T00:01:00Z", "1970-01-01T00:02:00Z"
+    assert held(at, at) == (60, 60)
+    assert held(at, later) == (None, 60)
+    assert held(at, "") == (None, 60)
+    assert held("", "") == (None, None)
+    assert held() == (None, None)
+
+
+def test_who_is_asked_by_name_alone_serves_nobody_else() -> None:
+    route = {"workloads": {"w1": 2, "w2": 3}, "weights": {"w1": 100}}
+    found = summarize(MD, [{"routes": {"ns/md": route}}])
+    assert found.instances == 2
+    assert found.routed == {"w1": 2, "w2": 3}
+    assert found.weights_pct == {"w1": 100}

@@ -23,6 +23,7 @@ def read(spec: str, folder: Path) -> Serving:
     [
         ("", []),
         (", autoscaling: {max: 4, target: {cpu: 70}}", ["autoscaling is for a cluster: here 1 instance runs"]),
+        (", autoscaling: {min: 0, max: 4}", ["here nothing sleeps", "here 1 instance runs"]),
         (", autoscaling: {min: 2, max: 4, metrics: [{}]}", ["here 2 instances run, which is its min"]),
         (", podTemplate: {metadata: {labels: {a: b}}, spec: {nodeSelector: {}, tolerations: []}}",
          ["predictor: for the pods of a cluster only: labels, nodeSelector and tolerations"]),
@@ -36,6 +37,11 @@ def read(spec: str, folder: Path) -> Serving:
         (", resources: {cpu: '2', gpu: {}}", ["nvidia.com/gpu is for a cluster", "cpu and memory are for a cluster"]),
         ("}\n  access: {apiKeys: {secretName: b}, rateLimit: {requests: 1}",
          ["access.apiKeys is for a cluster: here no key is asked for", "access.rateLimit is for a cluster"]),
+        ("}\n  fallback: {deployment: b", ["fallback: b is not served here, so there is none"]),
+        ("}\n  fallback: {response: {body: b}", []),
+        ('}\n  drill: {fault: Slow, revision: a, since: "2026-01-02T03:04:05Z", until: "2026-01-02T03:05:05Z"',
+         ["drill is for a cluster"]),
+        ("}\n  shadow: {deployment: b", ["shadow is for a cluster: here b gets no copies"]),
     ],
 )  # fmt: skip
 def test_everything_is_told_once(spec, told, tmp_path):
@@ -43,6 +49,11 @@ def test_everything_is_told_once(spec, told, tmp_path):
     assert len(found) == len(told), found
     for line, words in zip(found, told, strict=True):
         assert words in line
+
+
+def test_a_fallback_that_is_served_beside_it_is_none(tmp_path):
+    serving = read(f"  predictor: {{{SCRIPT}}}\n  fallback: {{deployment: b}}\n", tmp_path)
+    assert not list(find_differences(serving, beside=["default/b"]))
 
 
 ENV = (

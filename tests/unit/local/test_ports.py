@@ -18,6 +18,17 @@ def test_free_ports_are_different_and_free():
         require_free_port(port)
 
 
+def test_another_process_gets_none_of_them():
+    chosen = find_free_ports(20)
+    program = (
+        "import sys; from forebay.local import ports; ports._OURS = [int(each) for each in sys.argv[1:]]; "
+        "print(*ports.find_free_ports(1))"
+    )
+    command = [sys.executable, "-c", program, *map(str, chosen)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert int(found) not in chosen
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
 def test_the_holder_of_a_port_is_named(host):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -42,7 +42,8 @@ def test_one_address_is_told_once() -> None:
 
 def test_what_comes_and_what_fails_goes_first() -> None:
     signed = "https://host/m.tar.gz?X-Amz-Signature=secret"
-    coming = Seen(signed, {"state": "Downloading", "bytes": 43, "total": 100})
+    title = Asked("model", signed, "", "default", "pod", "/target").title
+    coming = Seen(title, {"state": "Downloading", "bytes": 43, "total": 100})
     failed = Seen("s3://b/x", {"state": "Failed", "reason": "AccessDenied", "message": "no"})
     status = build_status([DIGITS], [coming, coming, failed, Seen("s3://b/y", {})], used_bytes=0)
     assert [(each["uri"], each["state"], each["pods"]) for each in status["models"]] == [

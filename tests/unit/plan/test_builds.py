@@ -55,6 +55,27 @@ def test_the_job_is_told_everything() -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"]
 
 
+def test_a_script_at_an_address_is_downloaded_first() -> None:
+    uri = "git+https://git.test/team/models.git@v$1"
+    build = read(script=f"{uri}#path=serving/digits.py", credentials={"secretName": "git"}, requirements=["six"])
+    plan = plan_build(build, Site(images=Images(operator="operator:1", runtime="runtime:1")))
+    assert plan.manifests[0]["data"] == {"requirements.txt": "six\n"}
+    pod = plan.manifests[1]["spec"]["template"]["spec"]
+    (download,), (container,) = pod["initContainers"], pod["containers"]
+    assert (download["name"], download["image"]) == ("script", "runtime:1")
+    assert download["command"] == ["python", "-m", "forebay.serving.storage"]
+    assert download["args"] == [
+        "--uri=git+https://git.test/team/models.git@v$$1", "--to=/mnt/script/files", "--script=serving/digits.py",
+    ]  # fmt: skip
+    assert download["envFrom"] == [{"secretRef": {"name": "git"}}]
+    assert download["securityContext"] == container["securityContext"]
+    assert "envFrom" not in container, "who builds has no use for what downloads"
+    assert container["args"][0] == "--script=/mnt/script/files/serving/digits.py"
+    assert {"name": "script", "mountPath": "/mnt/script", "readOnly": True} in container["volumeMounts"]
+    assert {"name": "script", "emptyDir": {}} in pod["volumes"]
+    assert "initContainers" not in pod_of(read())
+
+
 def test_the_pod_template_is_merged_over() -> None:
     wanted = {"name": "build", "env": [{"name": "HTTPS_PROXY", "value": "http://p:1"}]}
     pod = pod_of(read(podTemplate={"spec": {"nodeSelector": {"disk": "ssd"}, "containers": [wanted]}}))

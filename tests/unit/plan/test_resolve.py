@@ -10,6 +10,8 @@ from forebay.plan.envoy import Address
 from forebay.plan.names import MODEL_HTTP_PORT, Role
 from forebay.plan.resolve import QueueLimits, Server, ServerResources, Serving, resolve
 from forebay.plan.servers import ServerAddresses, build_server_args
+from forebay.plan.site import Site
+from forebay.plan.workloads import build_revision
 
 HEAD = "apiVersion: forebay.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name: digits}\nspec:\n"
 SCRIPT = '{script: "class A:\\n  def predict(self, i): return i\\n"}'
@@ -84,6 +86,25 @@ def test_triton_is_told_its_own_addresses_and_the_user_has_the_last_word():
     listens = [arg for arg in args if "-address=" in arg]
     assert len(listens) == 3
     assert all(arg.endswith("=127.0.0.1") for arg in listens), "what is behind the queue is on loopback alone"
+
+
+def test_instances_of_a_model_are_scaled_before_pods():
+    made = serving(
+        "  model: {uri: 's3://a/b'}\n  predictor: {triton: {instances: {min: 2, max: 4}}, concurrency: 10, "
+        "autoscaling: {max: 3}}\n"
+    ).predictor
+    assert made.limits.slots == 20, "of the fewest: they grow with them"
+    assert made.scaling.queue == pytest.approx(28), "70 percent of the slots of the most"
+    assert {"--model-control-mode=explicit", "--load-model=*"} <= set(build_server_args(made, ADDRESSES))
+    one = serving("  model: {uri: 's3://a/b'}\n  predictor: {triton: {}, concurrency: 10, autoscaling: {max: 3}}\n")
+    assert (one.predictor.limits.slots, one.predictor.scaling.queue) == (10, pytest.approx(7))
+    assert not any("model-control" in arg for arg in build_server_args(one.predictor, ADDRESSES))
+
+
+def test_other_bounds_of_a_model_s_instances_start_no_pod_anew():
+    spec = "  model: {uri: 's3://a/b'}\n  predictor: {triton: {instances: {min: %d, max: %d, cooldown: %s}}}\n"
+    names = {build_revision(serving(spec % each), Site()).name for each in ((1, 2, "1m"), (2, 8, "5m"))}
+    assert len(names) == 1
 
 
 def test_scripts_are_told_who_they_are():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay.plan.units import format_envoy_duration, parse_duration_s
+from forebay.plan.units import format_duration, format_envoy_duration, parse_duration_s
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,14 @@ from forebay.plan.units import format_envoy_duration, parse_duration_s
 )
 def test_durations(text, seconds):
     assert parse_duration_s(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.9, "0s"), (5, "5s"), (60, "1m"), (90.5, "1m30s"), (3600, "1h"), (3661, "1h1m"), (7205, "2h"), (360000, "100h")],
+)
+def test_as_people_write_it(seconds, text):
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (0.2, "0.2s"), (10, "10s"), (100, "100s"), (60.5, "60.5s")])

@@ -1,6 +1,6 @@
 """Who gets the traffic, and what stays: case by case, and against a gateway that lags behind."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -56,6 +56,24 @@ def test_cases(name: str) -> None:
     decision = decide(RolloutState(target=target, active=active, workloads=found, gateway=gateway))
     assert decision.active == expected
     assert decision.keep == set(keep.split())
+
+
+ASKED = {
+    "a predictor stays while its transformer drains": (C, "p1 t1 p2 t3", "p1 p2 t3"),
+    "also when that is gone but for its pod": (C, "p1 p2 t3", "p1 p2 t3"),
+    "one that only lost its transformer serves": (B, "p1 t1 t2", "p1 t2"),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_requests_in_the_queue_of_a_transformer_that_ends_are_answered(name: str) -> None:
+    target, up, keep = ASKED[name]
+    state = RolloutState(
+        target=target, active=target, workloads=workloads(up=up), gateway=routes(target.entry),
+        transformers={"t1": 1, target.entry: 2},
+    )  # fmt: skip
+    assert decide(state).keep == set(keep.split())
+    assert decide(replace(state, transformers={"t1": 0, target.entry: 2})).keep == {*target.workloads}
 
 
 @dataclass

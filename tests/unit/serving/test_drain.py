@@ -2,7 +2,6 @@
 
 import ast
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ import pytest
 
 from forebay.local.envoy_binary import find_envoy
 from forebay.local.errors import LocalError
+from forebay.local.ports import find_free_ports
 from forebay.serving import drain
 from tests import loopback
 
@@ -33,10 +33,7 @@ class Late(BaseHTTPRequestHandler):
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    return find_free_ports(1)[0]
 
 
 def build_address(port: int) -> dict[str, object]:

@@ -58,6 +58,9 @@ class Scene:
     troubles: Sequence[Trouble] = ()
     downloaded_pct: Mapping[str, int] = field(default_factory=dict)
     logs: Mapping[str, str] = field(default_factory=dict)
+    scalers: Sequence[dict[str, Any]] = ()
+    lacks_keda: bool = False
+    rivals: dict[str, str] = field(default_factory=dict)
 
     @property
     def target(self) -> Revision:
@@ -85,6 +88,9 @@ class Scene:
             decision=Decision(active=active, keep=frozenset()),
             gateway=GatewayState(**{"instances": sum(gateway["routed"].values()), **gateway}),
             deployments={each.name: self.build_deployment(each) for each in target.workloads} | self.deployments,
+            scalers=self.scalers,
+            lacks_keda=self.lacks_keda,
+            rivals=self.rivals,
             pods=self.pods,
             troubles=self.troubles,
             downloaded_pct=self.downloaded_pct,

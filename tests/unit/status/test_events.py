@@ -3,6 +3,7 @@
 from forebay.observation import Reason, Trouble
 from forebay.rollout.state import RevisionState
 from forebay.status import summarize_invalid, tell_events
+from forebay.status.scale import find_changes
 from tests.unit.status.scene import LATER, MANIFEST, TRANSFORMER, UNKNOWN, Scene
 
 
@@ -11,9 +12,7 @@ def test_a_first_rollout() -> None:
     new.add_pod("download-runs")
     started = new.summarize()
     name = new.target.name
-    assert [(each.type, each.reason, each.message) for each in tell_events(UNKNOWN, started)] == [
-        ("Normal", "RolloutStarted", f"revision {name} starts: it is the first"),
-    ]
+    assert tell_events(UNKNOWN, started) == []
     up = Scene().summarize(started, LATER)
     assert [(each.type, each.reason, each.message) for each in tell_events(started, up)] == [
         ("Normal", "TrafficSwitched", f"revision {name} serves"),
@@ -63,6 +62,18 @@ def test_a_rollout_that_fails_and_is_mended() -> None:
     ]
 
 
+def test_a_rollout_that_is_taken_back() -> None:
+    old = Scene()
+    before = old.summarize()
+    new = Scene(MANIFEST.replace("s3://models/digits", "s3://models/other"))
+    new.active = RevisionState(name=old.target.name, workloads=(old.target.entry.name,))
+    midway = new.summarize(before, LATER)
+    told = tell_events(midway, old.summarize(midway, LATER))
+    assert [each.message for each in told if each.action == "Rollout"] == [
+        f"revision {new.target.name} is wanted no more: {old.target.name} serves on"
+    ]
+
+
 def test_scaling() -> None:
     scene = Scene(MANIFEST + TRANSFORMER)
     before = scene.summarize()
@@ -70,9 +81,9 @@ def test_scaling() -> None:
     deployment["spec"]["replicas"] = 4
     scene.deployments = {scene.target.entry.name: deployment}
     after = scene.summarize(before, LATER)
-    assert [(each.reason, each.message) for each in tell_events(before, after)] == [
-        ("Scaled", "transformer: from 1 to 4 instances")
-    ]
+    assert tell_events(before, after) == [], "another tells it, with its cause"
+    (change,) = find_changes(before, after)
+    assert (change.component, change.before, change.after, change.direction) == ("transformer", 1, 4, "up")
 
 
 def test_a_spec_that_cannot_be_used() -> None:

@@ -1,12 +1,12 @@
-"""What `forebay models`, `alias` and `compare` do in a cluster."""
+"""What `forebay models` and `alias` do in a cluster."""
 
 from datetime import UTC, datetime
 
 from rich.console import Console
 
 from forebay.cluster.deployments import list_deployments
-from forebay.cluster.registry.show import build_comparison, build_models_table, build_versions_table
-from forebay.cluster.registry.versions import find_body, list_bodies, move_alias
+from forebay.cluster.registry.show import build_models_table, build_versions_table
+from forebay.cluster.registry.versions import list_bodies, move_alias
 from forebay.cluster.session import Target, connect
 from forebay.plan.versions import choose_version, read_version, split_reference
 
@@ -38,10 +38,3 @@ async def give_alias(target: Target, reference: str, version: str, *, console: C
         lost = await move_alias(cluster, reference, version)
     from_ = f", and no more {' and '.join(each.reference for each in lost)}" if lost else ""
     console.print(f"{reference} is {split_reference(reference)[0]}:{version}{from_}", highlight=False)
-
-
-async def show_comparison(target: Target, one: str, other: str, *, console: Console) -> None:
-    """Print two versions side by side. Raises VersionError where one is missing."""
-    async with connect(target) as cluster:
-        table = build_comparison(await find_body(cluster, one), await find_body(cluster, other))
-        console.print(table, markup=False, highlight=False)

@@ -9,13 +9,14 @@ from forebay.cluster.errors import ClusterError
 from forebay.cluster.session import Cluster
 from forebay.kube.client import APPLY, ApiError
 from forebay.kube.resources import MODEL_VERSION
-from forebay.plan.versions import Version, choose_version, read_version, split_reference
+from forebay.plan.versions import Version, VersionError, choose_version, read_version, split_reference
 
 Json = dict[str, Any]
 
 _PUSH, _ALIAS = "forebay-push", "forebay-alias"
 _MERGE = "application/merge-patch+json"
 _TRIES = 5
+_MOST_NAMED = 8
 
 
 async def list_bodies(cluster: Cluster) -> list[Json]:
@@ -26,9 +27,14 @@ async def list_bodies(cluster: Cluster) -> list[Json]:
     return list(found["items"])
 
 
-async def find_body(cluster: Cluster, reference: str) -> Json:
-    """The one that a reference names. Raises VersionError with what there is instead."""
-    bodies = await list_bodies(cluster)
+def choose_body(bodies: Sequence[Json], reference: str) -> Json:
+    """The one that a reference, or its own name, means. Raises VersionError with what there is instead."""
+    named = next((each for each in bodies if each["metadata"]["name"] == reference), None)
+    if named is not None:
+        return named
+    if not set(reference) & set(":@"):
+        there = ", ".join(sorted(each["metadata"]["name"] for each in bodies)[:_MOST_NAMED]) or "none"
+        raise VersionError(f"there is no ModelVersion named {reference} here: there are {there}")
     chosen = choose_version(reference, map(read_version, bodies))
     return next(each for each in bodies if read_version(each).reference == chosen.reference)
 

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from forebay.serving.environments.environment import Environment, check_brought, parse_requirements
 from forebay.serving.environments.errors import InstallError, Reason
-from forebay.serving.environments.installation import MANIFEST, Installation
+from forebay.serving.environments.installation import Installation
 from forebay.serving.environments.uv import UvError
 from forebay.serving.environments.uv_errors import explain
 from forebay.serving.storage.addresses import Guard
 from forebay.serving.storage.errors import StorageError, from_os_error
-from forebay.serving.storage.place import Place
+from forebay.serving.storage.place import MANIFEST, Place
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,10 @@ def read_installed(folder: Path, environment: Environment) -> Installed | None:
 
 
 def _check_index(url: str, *, allow_loopback: bool) -> None:
-    """Refuse an index where only this pod can reach it."""
+    """Refuse an index where only this pod can reach it, as a folder of its own."""
     parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise InstallError(Reason.UNSUPPORTED_INDEX, f"{url} is no index: write https://HOST/PATH/simple")
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         guard = Guard(url, allow_loopback=allow_loopback)

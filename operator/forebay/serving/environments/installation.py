@@ -1,7 +1,5 @@
 """One environment on its way to its folder: exact versions first, then the wheels, then the switch."""
 
-import json
-import os
 import re
 import shutil
 import sys
@@ -16,7 +14,6 @@ from forebay.serving.environments.environment import Environment
 from forebay.serving.environments.uv import UvError, run_uv
 from forebay.serving.storage.place import Place
 
-MANIFEST = ".forebay.json"
 # The index has this name for uv, which reads UV_INDEX_CUSTOM_USERNAME and UV_INDEX_CUSTOM_PASSWORD for it.
 _INDEX = "custom"
 _WHEELS_ALONE = ("--only-binary", ":all:")
@@ -49,16 +46,7 @@ class Installation:
             "requirements": list(self._environment.requirements),
             "packages": packages,
         }
-        with (place.tree / MANIFEST).open("w", encoding="utf-8") as file:
-            json.dump(manifest, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        shutil.rmtree(place.replaced, ignore_errors=True)
-        if place.dest.exists():
-            place.dest.rename(place.replaced)
-        place.tree.rename(place.dest)
-        shutil.rmtree(place.replaced, ignore_errors=True)
-        shutil.rmtree(place.partial, ignore_errors=True)
+        place.finish(manifest)
         return packages
 
     def find_newest(self, name: str) -> str:

@@ -1,22 +1,24 @@
 """`python -m forebay.serving.storage`: the init container, and the same process on a laptop."""
 
 import argparse
+import gc
 import json
 import os
 import signal
 import sys
 from pathlib import Path
 
-from forebay.serving.formats.mlmodel import is_mlmodel
 from forebay.serving.formats.suffixes import SUFFIXES
 from forebay.serving.storage import cached, mounted
 from forebay.serving.storage.errors import Reason, StorageError, from_os_error
 from forebay.serving.storage.fetch import Fetched, fetch_model, in_place
-from forebay.serving.storage.layout import arrange_triton
+from forebay.serving.storage.layout import arrange_triton, read_model_names
 from forebay.serving.storage.progress import Progress
 from forebay.serving.storage.script_file import check_script
 
 TERMINATED = 128 + signal.SIGTERM
+# Libraries load what no collection can free: the usual 700 cost a tenth of the start.
+_NEW_OBJECTS = 50_000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if (options.format or options.config) and options.layout != "triton":
         parser.error("--format and --config go with --layout triton")
+    gc.set_threshold(_NEW_OBJECTS)
     # As process 1 of a container there is no default action. Any moment is good to die at: the journal is on disk.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
     try:
@@ -70,14 +73,20 @@ def _bring(options: argparse.Namespace) -> Fetched:
 
 def _arrange(source: Path, options: argparse.Namespace) -> Path:
     """Make a Triton repository of what was fetched, and show the config that was written for it."""
+    from forebay.serving.formats.mlmodel import is_mlmodel  # noqa: PLC0415  (YAML and protobuf take a moment)
+
     repository: Path = options.repository or repository_beside(options.to)
     if not options.format and not is_mlmodel(source):
         if options.config:
             raise StorageError(
                 Reason.BAD_CONFIG, "model.config goes with model.format, or with what MLflow saved: leave one out"
             )
-        return arrange_triton(source, repository, name=options.name)
-    from forebay.serving.formats.models import arrange_model  # noqa: PLC0415  (protobuf takes a moment)
+        arranged = arrange_triton(source, repository, name=options.name)
+        from forebay.serving.formats.repository import check_models  # noqa: PLC0415  (protobuf takes a moment)
+
+        check_models(arranged, read_model_names(arranged))
+        return arranged
+    from forebay.serving.formats.models import arrange_model  # noqa: PLC0415
 
     repository = repository.absolute()
     text = arrange_model(

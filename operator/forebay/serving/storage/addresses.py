@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 from collections.abc import Iterator, Mapping
+from enum import Enum, auto
 from typing import Any
 
 from forebay.serving.storage.errors import Reason, StorageError
@@ -19,6 +20,38 @@ _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.g
 _EMBEDDING = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
 
 
+class Peril(Enum):
+    """Why an address is no server's that others reach, too."""
+
+    # What hands out credentials of this machine, or is on its own link.
+    LOCAL = auto()
+    LOOPBACK = auto()
+    UNSPECIFIED = auto()
+    # What no server can have.
+    NOBODY = auto()
+
+
+def find_perils(address: Address) -> Iterator[Peril]:
+    """Those of an address, and of the IPv4 addresses that lie in it; none where it may be a server's."""
+    for each in _unwrap(address):
+        if each in _METADATA or each.is_link_local:
+            yield Peril.LOCAL
+        elif each.is_loopback:
+            yield Peril.LOOPBACK
+        elif each.is_unspecified:
+            yield Peril.UNSPECIFIED
+        elif each.is_multicast or (isinstance(each, ipaddress.IPv4Address) and (each.is_reserved or _is_zero(each))):
+            yield Peril.NOBODY
+
+
+_SAID = {
+    Peril.LOCAL: "which hands out credentials of this machine, or is on its own link",
+    Peril.LOOPBACK: "which in a pod is the pod itself",
+    Peril.UNSPECIFIED: "which in a pod is the pod itself",
+    Peril.NOBODY: "which no server can have",
+}
+
+
 class Guard:
     """Decides over every connection of one client. Private ranges are open: in-cluster servers live there."""
 
@@ -29,9 +62,9 @@ class Guard:
     def check_host(self, host: str) -> None:
         """Refuse a host that is an address in any notation, before a name server or a proxy is asked."""
         bare = host.strip("[]").rstrip(".").lower()
-        if bare in _METADATA_NAMES:
+        if is_metadata_name(bare):
             raise self._refused(bare, "which hands out credentials of this machine")
-        if (address := _read_literal(bare)) is not None:
+        if (address := read_literal(bare)) is not None:
             self._check(address)
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
@@ -50,16 +83,9 @@ class Guard:
                 raise
 
     def _check(self, address: Address) -> None:
-        for each in _unwrap(address):
-            if each in _METADATA or each.is_link_local:
-                raise self._refused(str(address), "which hands out credentials of this machine, or is on its own link")
-            if each.is_loopback or each.is_unspecified:
-                if not self._allow_loopback:
-                    raise self._refused(str(address), "which in a pod is the pod itself")
-            elif each.is_multicast or (
-                isinstance(each, ipaddress.IPv4Address) and (each.is_reserved or _is_zero(each))
-            ):
-                raise self._refused(str(address), "which no server can have")
+        for peril in find_perils(address):
+            if not (self._allow_loopback and peril in (Peril.LOOPBACK, Peril.UNSPECIFIED)):
+                raise self._refused(str(address), _SAID[peril])
 
     def _refused(self, address: str, what: str) -> StorageError:
         return StorageError(
@@ -69,7 +95,12 @@ class Guard:
         )
 
 
-def _read_literal(host: str) -> Address | None:
+def is_metadata_name(host: str) -> bool:
+    """Whether a host hands out credentials of this machine, by its name alone."""
+    return host in _METADATA_NAMES
+
+
+def read_literal(host: str) -> Address | None:
     """The address that a host is, in the notations of inet_aton too: 2852039166, 0xa9.254.0251.254, 127.1."""
     try:
         return ipaddress.ip_address(host)

@@ -11,10 +11,12 @@ from azure.core.exceptions import AzureError
 
 from forebay.serving.storage.az_account import open_account
 from forebay.serving.storage.az_errors import translate
-from forebay.serving.storage.checksums import MD5, Arrived, Sum, write_base64
+from forebay.serving.storage.checksums import Arrived, write_base64
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under
 from forebay.serving.storage.source import Item, Listing
+from forebay.serving.storage.sums import MD5, Sum
+from forebay.serving.storage.words import AZ
 
 # The account becomes a part of the host's name: nothing may be in it that ends one.
 _URI = re.compile(r"az://([a-z0-9]{3,24})/([a-z0-9$][a-z0-9-]{2,62})(?:/(.*))?")
@@ -51,11 +53,13 @@ class AzSource:
                 length=(item.size if end is None else end) - start,
                 etag=item.etag.partition(" ")[0],
                 match_condition=MatchConditions.IfNotModified,
+                # What was uploaded in blocks has no MD5 of its own: Azure then sends that of each 4 MiB.
+                validate_content=not item.etag.partition(" ")[2],
             )
             yield from answer.chunks()
 
     def sums(self, item: Item) -> tuple[Sum, ...]:
-        """The MD5, where the blob's uploader gave one."""
+        """The MD5, where the blob has one: else each answer is compared with the MD5 that Azure sends with it."""
         return (MD5,) if item.etag.partition(" ")[2] else ()
 
     def check(self, item: Item, file: Arrived) -> None:
@@ -63,11 +67,7 @@ class AzSource:
         wanted = item.etag.partition(" ")[2]
         if file.size == item.size and wanted in ("", write_base64(file.read_sum(MD5))):
             return
-        raise StorageError(
-            Reason.CORRUPT_DOWNLOAD,
-            f"{self._address}/{item.key}: the bytes that arrived don't match the blob's Content-MD5: run this again "
-            "(the file is fetched anew); if it stays, the blob is damaged: upload it again",
-        )
+        raise AZ.damaged(f"{self._address}/{item.key}", "Content-MD5")
 
     def close(self) -> None:
         """Let the connections go."""

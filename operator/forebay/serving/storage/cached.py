@@ -1,4 +1,4 @@
-"""A model that the node's cache brings: what the agent tells in the volume, until the files are there.
+"""What the node's cache brings: what the agent tells in the volume, until the files are there.
 
 The volume holds STATE, one JSON object which is replaced as a whole, and when that says so FILES.
 """
@@ -22,14 +22,20 @@ _LOOK_EVERY_S = 0.2
 
 def wait(volume: Path, on_progress: OnProgress, *, old_failure_s: float = OLD_FAILURE_S) -> Fetched:
     """Wait for the files, which the agent brings. Raises the StorageError that it met."""
+    state = await_end(volume, on_progress, old_failure_s=old_failure_s)
+    if state["state"] == FAILED:
+        raise StorageError(Reason(state["reason"]), str(state["message"]))
+    return Fetched(volume / FILES, int(state["bytes"]), cached=bool(state["hit"]))
+
+
+def await_end(volume: Path, on_progress: OnProgress, *, old_failure_s: float = OLD_FAILURE_S) -> dict[str, Any]:
+    """Wait until the agent says CACHED or FAILED, and answer all that it says."""
     started_s, told = time.time(), None
     while True:
         state = _read(volume / STATE)
-        if state.get("state") == CACHED:
-            return Fetched(volume / FILES, int(state["bytes"]), cached=bool(state["hit"]))
         is_old = float(state.get("at", 0)) < started_s and time.time() < started_s + old_failure_s
-        if state.get("state") == FAILED and not is_old:
-            raise StorageError(Reason(state["reason"]), str(state["message"]))
+        if state.get("state") == CACHED or (state.get("state") == FAILED and not is_old):
+            return state
         progress = _read_progress(state)
         if progress is not None and progress != told:
             told = progress

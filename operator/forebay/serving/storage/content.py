@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from forebay.serving.storage.checksums import SHA256, Arrived
+from forebay.serving.storage.checksums import Arrived
 from forebay.serving.storage.errors import Reason, StorageError
+from forebay.serving.storage.sums import SHA256
 
 MOST_SHOWN = 5
 

@@ -6,18 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from forebay.serving.storage.arriving import Arriving
-from forebay.serving.storage.checksums import Sum
+from forebay.serving.storage.arriving import Arriving, Takings
+from forebay.serving.storage.crc import Data
 from forebay.serving.storage.disk import sync
 from forebay.serving.storage.errors import Reason, StorageError
 from forebay.serving.storage.journal import Journal, Piece
 from forebay.serving.storage.progress import Meter
 from forebay.serving.storage.retry import READ_TRIES, pause_s
+from forebay.serving.storage.segments import PIECE_BYTES, choose_piece_bytes
 from forebay.serving.storage.source import Item, Listing, Source
+from forebay.serving.storage.sums import Sum
 from forebay.serving.storage.workers import run_workers
 
 WORKERS = 8
-PIECE_BYTES = 8 * 1024 * 1024
 
 
 class Download:
@@ -45,7 +46,8 @@ class Download:
 
     def _prepare(self, item: Item) -> list[tuple[Item, Arriving, Piece | None]]:
         """Name the pieces that are missing, of a file that has its full size already if it comes in several."""
-        pieces, path = split(item), self._folder / item.path
+        sums, path = (*self._source.sums(item), *self._also), self._folder / item.path
+        pieces = split(item, choose_piece_bytes(sums))
         there = self._journal.pieces(item).intersection(pieces)
         if there and not path.is_file():
             there = set()
@@ -53,19 +55,20 @@ class Download:
             with path.open("wb") as file:
                 file.truncate(item.size or 0)
         self._meter.add(count=sum(end - start for start, end in there))
-        arriving = Arriving(path, pieces, there, (*self._source.sums(item), *self._also))
+        arriving = Arriving(path, pieces, there, sums)
         missing: list[Piece | None] = [*arriving.missing]
         return [(item, arriving, piece) for piece in missing or [None]]
 
     def _work(self, item: Item, arriving: Arriving, piece: Piece | None) -> None:
         if self._stop.is_set():
             return
+        takings = None
         with _open_for_writing(arriving.path) as file:
             if piece is None:
                 os.ftruncate(file, item.size or 0)
             else:
-                self._fetch(item, piece, arriving, file)
-        if self._stop.is_set() or not arriving.add(piece):
+                takings = self._fetch(item, piece, arriving, file)
+        if self._stop.is_set() or not arriving.add(piece, takings):
             return
         try:
             self._source.check(item, arriving.arrived())
@@ -77,36 +80,36 @@ class Download:
             self._sums[item.path] = arriving.arrived().read_sum(sum_).hex()
         self._meter.add(files=1)
 
-    def _fetch(self, item: Item, piece: Piece, arriving: Arriving, file: int) -> None:
-        """Bring one piece. A try that breaks off is taken up where it stopped, if the server can."""
+    def _fetch(self, item: Item, piece: Piece, arriving: Arriving, file: int) -> Takings:
+        """Bring one piece, and sum it. A try that breaks off is taken up where it stopped, if the server can."""
         start, end = piece
-        at = start
+        at, takings = start, arriving.begin(start)
         for attempt in range(READ_TRIES):
             try:
                 for data in self._read(item, at, end):
                     os.pwrite(file, data, at)
-                    if arriving.is_whole:
-                        arriving.update(data)
+                    for taking in takings.values():
+                        taking.update(data)
                     at += len(data)
                     self._meter.add(count=len(data))
                     if self._stop.is_set():
-                        return
+                        return takings
             except StorageError as error:
                 if not error.transient or attempt == READ_TRIES - 1:
                     raise
                 if not item.ranged:
                     self._meter.add(count=start - at)
-                    arriving.restart()
-                    at = start
+                    at, takings = start, arriving.begin(start)
                 self._stop.wait(pause_s(attempt))
             else:
                 if arriving.is_whole:
                     # An earlier run may have left a longer file of this name.
                     os.ftruncate(file, at)
                 self._journal.add(item, piece)
-                return
+                break
+        return takings
 
-    def _read(self, item: Item, start: int, end: int) -> Iterator[bytes]:
+    def _read(self, item: Item, start: int, end: int) -> Iterator[Data]:
         """Stream bytes [start, end), no fewer and no more. Raises StorageError."""
         if item.size is None:
             yield from self._source.read(item, start, None)
@@ -121,11 +124,11 @@ class Download:
             raise ended_early(item, at, end)
 
 
-def split(item: Item) -> list[Piece]:
+def split(item: Item, piece_bytes: int = PIECE_BYTES) -> list[Piece]:
     """Cut a file into [start, end) pieces. A file of unknown size, or from a server without ranges, is one piece."""
     if item.size is None or not item.ranged:
         return [(0, item.size or 0)]
-    return [(start, min(start + PIECE_BYTES, item.size)) for start in range(0, item.size, PIECE_BYTES)]
+    return [(start, min(start + piece_bytes, item.size)) for start in range(0, item.size, piece_bytes)]
 
 
 def ended_early(item: Item, got: int, expected: int) -> StorageError:

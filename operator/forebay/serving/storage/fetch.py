@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forebay.serving.storage import archive, local
-from forebay.serving.storage.checksums import SHA256
 from forebay.serving.storage.content import build_digest, list_files, read_digest, require_digest
 from forebay.serving.storage.download import Download
 from forebay.serving.storage.errors import Reason, StorageError, from_os_error, redact
@@ -17,6 +16,7 @@ from forebay.serving.storage.progress import Meter, OnProgress
 from forebay.serving.storage.retry import LIST_TRIES, retried
 from forebay.serving.storage.source import Listing, Source
 from forebay.serving.storage.sources import open_source
+from forebay.serving.storage.sums import SHA256
 
 _GIT, _FILE = "git+https://", "file:"
 

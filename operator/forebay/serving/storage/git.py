@@ -71,7 +71,7 @@ def fetch_git(uri: str, place: Place, *, allow_loopback: bool) -> bool:
 
         client.fetch(urlsplit(address.url).path, repository, choose, depth=1)
         _write_tree(repository, found, place.tree, address)
-    _switch(place, uri, found.decode())
+    place.finish({"uri": uri, "object": found.decode()})
     return False
 
 
@@ -137,16 +137,6 @@ def _read_object(place: Place) -> tuple[str, str]:
         return str(manifest["uri"]), str(manifest["object"])
     except (OSError, ValueError, KeyError, TypeError):
         return "", ""
-
-
-def _switch(place: Place, uri: str, found: str) -> None:
-    (place.tree / MANIFEST).write_text(json.dumps({"uri": uri, "object": found}), encoding="utf-8")
-    shutil.rmtree(place.replaced, ignore_errors=True)
-    if place.dest.exists():
-        place.dest.rename(place.replaced)
-    place.tree.rename(place.dest)
-    shutil.rmtree(place.replaced, ignore_errors=True)
-    shutil.rmtree(place.partial, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -2,42 +2,33 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from dulwich.client import HTTPProxyUnauthorized, HTTPUnauthorized
 from dulwich.errors import HangupException, NotGitRepository
 
+from forebay.serving.storage import wording
 from forebay.serving.storage.errors import Reason, StorageError
+from forebay.serving.storage.words import GIT
 
 _MOST_SHOWN = 8
-_SECRET = "GIT_USERNAME and GIT_PASSWORD (in a ModelDeployment: custom.credentials.secretName)"  # noqa: S105
+_SECRET = f"GIT_USERNAME and GIT_PASSWORD {GIT.manifest}"
 
 
-# What else dulwich says, most special first. {} is filled with the repository's address and the words.
-_SAID: tuple[tuple[str, Reason, bool, str], ...] = (
-    (
-        r"http resp 403",
-        Reason.ACCESS_DENIED,
-        False,
-        f"{{url}}: the server answers 403: let the user read it, or set {_SECRET}",
-    ),
-    (
-        r"certificate",
-        Reason.ENDPOINT_UNREACHABLE,
-        False,
-        "{url}: the server's certificate isn't trusted: set SSL_CERT_FILE to the file of its authority",
-    ),
+# What else dulwich says, most special first; the lambdas take the repository's address, and the words.
+_SAID: tuple[tuple[str, Callable[[str, str], StorageError]], ...] = (
+    (r"http resp 403", lambda url, _: GIT.denied(url)),
+    (r"certificate", lambda url, _: wording.untrusted(url, "SSL_CERT_FILE")),
     (
         r"not our ref|unadvertised",
-        Reason.NOT_FOUND,
-        False,
-        "{url} has no such commit, or gives none by its id: write a branch or a tag, or correct it",
+        lambda url, _: StorageError(
+            Reason.NOT_FOUND,
+            f"{url} has no such commit, or gives none by its id: write a branch or a tag, or correct it",
+        ),
     ),
     (
         r"Max retries|Failed to establish|timed out|resolve|redirect|scheme",
-        Reason.ENDPOINT_UNREACHABLE,
-        True,
-        "{url} can't be reached: look at the host's name, proxies (HTTPS_PROXY) and network policies ({words})",
+        lambda url, words: GIT.unreachable(url, f"the server ({words})"),
     ),
 )
 
@@ -54,18 +45,14 @@ def from_git_error(error: Exception, url: str, *, by_commit: bool, has_password:
     words = str(error)[:300] or type(error).__name__
     if by_commit and isinstance(error, HangupException):  # all that many servers say of a commit they don't have
         words = "not our ref"
-    for pattern, reason, transient, text in _SAID:
+    for pattern, say in _SAID:
         if re.search(pattern, words, re.IGNORECASE):
-            return StorageError(reason, text.format(url=url, words=words), transient=transient)
+            return say(url, words)
     return StorageError(Reason.SERVER_ERROR, f"{url}: {words}: run this again")
 
 
 def _unauthorized(url: str, *, has_password: bool) -> StorageError:
-    if has_password:
-        message = f"{url} doesn't accept GIT_USERNAME and GIT_PASSWORD (any more): get new ones"
-        return StorageError(Reason.CREDENTIALS_EXPIRED, message)
-    message = f"{url} asks for credentials, as it also does where there is no such repository: set {_SECRET}"
-    return StorageError(Reason.CREDENTIALS_MISSING, message)
+    return GIT.expired(url) if has_password else GIT.missing_credentials(url)
 
 
 def describe_missing_ref(url: str, ref: str, refs: Iterable[bytes]) -> str:

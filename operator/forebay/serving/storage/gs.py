@@ -15,11 +15,13 @@ from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 from google.oauth2 import service_account
 
-from forebay.serving.storage.checksums import Arrived, Sum, write_base64
+from forebay.serving.storage.checksums import Arrived, write_base64
 from forebay.serving.storage.errors import Reason, StorageError
 from forebay.serving.storage.gs_errors import bad_credentials, translate
 from forebay.serving.storage.prefix import MOST_SIBLINGS, Entry, find_under, names_under
 from forebay.serving.storage.source import Item, Listing
+from forebay.serving.storage.sums import Sum
+from forebay.serving.storage.words import GS
 
 TIMEOUT_S = (5, 30)
 RETRY_S = 15
@@ -74,11 +76,7 @@ class GsSource:
         _, algorithm, wanted = item.etag.split(":", 2)
         if file.size == item.size and wanted in ("", write_base64(file.read_sum(Sum(algorithm.lower())))):
             return
-        raise StorageError(
-            Reason.CORRUPT_DOWNLOAD,
-            f"{self._address}/{item.key}: the bytes that arrived don't match the object's {algorithm}: run this again "
-            "(the file is fetched anew); if it stays, the object is damaged: upload it again",
-        )
+        raise GS.damaged(f"{self._address}/{item.key}", algorithm)
 
     def close(self) -> None:
         """Let the connections go."""

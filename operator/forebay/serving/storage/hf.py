@@ -11,12 +11,13 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HFValidationError
 
 from forebay.serving.storage import hf_errors
-from forebay.serving.storage.checksums import SHA256, Arrived, Sum
+from forebay.serving.storage.checksums import Arrived
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.https_client import HttpsClient
 from forebay.serving.storage.https_errors import corrupt
 from forebay.serving.storage.prefix import Entry, find_under, names_under
 from forebay.serving.storage.source import Item, Listing
+from forebay.serving.storage.sums import SHA256, Sum
 
 HUB = "https://huggingface.co"
 TIMEOUT_S = 30

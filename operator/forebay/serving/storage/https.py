@@ -8,12 +8,13 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from forebay.serving.storage.archive import is_archive
-from forebay.serving.storage.checksums import Arrived, Sum
+from forebay.serving.storage.checksums import Arrived
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.https_client import HttpsClient
 from forebay.serving.storage.https_errors import check_status, corrupt
 from forebay.serving.storage.https_headers import Expected, read_digest, read_size
 from forebay.serving.storage.source import Item, Listing
+from forebay.serving.storage.sums import Sum
 
 _SHA256 = re.compile(r"sha256=([0-9a-fA-F]{64})")
 

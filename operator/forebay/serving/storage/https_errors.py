@@ -4,12 +4,15 @@ import ssl
 
 import httpx
 
+from forebay.serving.storage import wording
 from forebay.serving.storage.errors import Reason, StorageError
+from forebay.serving.storage.wording import Words
+from forebay.serving.storage.words import HTTPS
 
 _BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.REQUEST_TIMEOUT)
 
 
-def check_status(answer: httpx.Response, *, where: str, has_token: bool) -> None:
+def check_status(answer: httpx.Response, *, where: str, has_token: bool, words: Words = HTTPS) -> None:
     """Raise the StorageError that fits the answer's status, unless it is a success."""
     status = answer.status_code
     if answer.is_success:
@@ -20,33 +23,15 @@ def check_status(answer: httpx.Response, *, where: str, has_token: bool) -> None
                 "file: turn compression off for it",
             )
         return
-    if status == httpx.codes.UNAUTHORIZED and not has_token:
-        raise StorageError(
-            Reason.CREDENTIALS_MISSING,
-            f"{where} asks for credentials: set HTTPS_TOKEN to a bearer token (in a ModelDeployment: "
-            "spec.model.credentials.secretName)",
-        )
     if status == httpx.codes.UNAUTHORIZED:
-        raise StorageError(
-            Reason.CREDENTIALS_EXPIRED, f"{where}: the token in HTTPS_TOKEN isn't accepted (any more): get a new one"
-        )
+        raise words.expired(where) if has_token else words.missing_credentials(where)
     if status in (httpx.codes.FORBIDDEN, httpx.codes.PROXY_AUTHENTICATION_REQUIRED):
-        raise StorageError(
-            Reason.ACCESS_DENIED,
-            f"{where}: the server answers {status}: allow the token in HTTPS_TOKEN to read it, or sign the address "
-            "again if it is a signed one",
-        )
+        raise words.denied(where)
     if status in (httpx.codes.NOT_FOUND, httpx.codes.GONE):
         raise StorageError(Reason.NOT_FOUND, f"{where}: the server answers {status}: correct the uri")
     if status == httpx.codes.PRECONDITION_FAILED:
-        raise StorageError(
-            Reason.CORRUPT_DOWNLOAD, f"{where}: the file was replaced during the download: run this again"
-        )
-    raise StorageError(
-        Reason.SERVER_ERROR,
-        f"{where}: the server answers {status}: run this again, and look at the server's own log if it goes on",
-        transient=status in _BUSY or answer.is_server_error,
-    )
+        raise words.replaced(where)
+    raise wording.server_error(where, str(status), transient=status in _BUSY or answer.is_server_error)
 
 
 def from_transport_error(error: httpx.TransportError, *, where: str) -> StorageError:
@@ -55,21 +40,13 @@ def from_transport_error(error: httpx.TransportError, *, where: str) -> StorageE
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return StorageError(
-            Reason.ENDPOINT_UNREACHABLE,
-            f"{where}: the server's certificate isn't trusted ({cause.verify_message}): set SSL_CERT_FILE to the file "
-            "of its authority, or correct the host name",
-        )
+        return wording.untrusted(where, "SSL_CERT_FILE", cause.verify_message)
     if isinstance(error.__context__, httpx.InvalidURL):
         return StorageError(
             Reason.UNSUPPORTED_URI, f"{where} redirects to no valid address: write the address that it should end at"
         )
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
-        return StorageError(
-            Reason.CORRUPT_DOWNLOAD,
-            f"{where} breaks off, again and again: look at the limits of the server, or of the proxy before it",
-            transient=True,
-        )
+        return wording.breaks_off(where)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return StorageError(Reason.UNSUPPORTED_URI, f"{where}: no such request can be made: look at HTTPS_TOKEN")
     what = "doesn't answer in time" if isinstance(error, httpx.TimeoutException) else "can't be reached"

@@ -1,6 +1,5 @@
 """mlflow-artifacts:/PATH: files that MLflow's tracking server hands out itself."""
 
-import base64
 import json
 import os
 from collections.abc import Iterator
@@ -9,13 +8,16 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from forebay.serving.mlflow_login import read_login
 from forebay.serving.storage import mlflow_errors
-from forebay.serving.storage.checksums import Arrived, Sum
+from forebay.serving.storage.checksums import Arrived
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.https_client import HttpsClient
 from forebay.serving.storage.https_errors import corrupt
 from forebay.serving.storage.https_headers import read_size
 from forebay.serving.storage.source import Item, Listing
+from forebay.serving.storage.sums import Sum
+from forebay.serving.storage.words import MLFLOW
 
 _API = "api/2.0/mlflow-artifacts/artifacts"
 _MOST_FILES = 20_000
@@ -37,7 +39,7 @@ class MlflowSource:
             )
         self._server = redact(server)
         self._url = f"{server}/{_API}"
-        self._headers = _read_login()
+        self._headers = read_login(os.environ).build_headers()
         self._client = HttpsClient(
             self._address, connections=connections, allow_loopback=allow_loopback, plain=server.startswith("http://")
         )
@@ -58,10 +60,7 @@ class MlflowSource:
         def check(answer: httpx.Response) -> None:
             self._check(answer)
             if item.etag and answer.headers.get("etag") != item.etag:
-                raise StorageError(
-                    Reason.CORRUPT_DOWNLOAD,
-                    f"{self._address}/{item.path} was replaced during the download: run this again",
-                )
+                raise MLFLOW.replaced(f"{self._address}/{item.path}")
 
         yield from self._client.read(item.key, self._headers, span, check)
 
@@ -140,13 +139,3 @@ class MlflowSource:
 
     def _check(self, answer: httpx.Response) -> None:
         mlflow_errors.check_status(answer, where=self._address, server=self._server, has_login=bool(self._headers))
-
-
-def _read_login() -> dict[str, str]:
-    """As MLflow's own client has it: a name and password count before a token."""
-    token, username, password = (
-        os.environ.get(f"MLFLOW_TRACKING_{name}", "").strip() for name in ("TOKEN", "USERNAME", "PASSWORD")
-    )
-    if username and password:
-        return {"Authorization": f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"}
-    return {"Authorization": f"Bearer {token}"} if token else {}

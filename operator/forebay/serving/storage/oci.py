@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from forebay.serving.storage.checksums import SHA256, Arrived, Sum
+from forebay.serving.storage.checksums import Arrived
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.https_errors import corrupt
 from forebay.serving.storage.oci_registry import Reference, Registry
 from forebay.serving.storage.source import Item, Listing
+from forebay.serving.storage.sums import SHA256, Sum
 
 _URI = re.compile(
     r"oci://([\w.-]+(?::\d+)?|\[[\da-fA-F:.]+\](?::\d+)?)/([\w./-]+)(?::([\w][\w.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?"

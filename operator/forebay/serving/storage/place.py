@@ -107,14 +107,18 @@ class Place:
         for folder in listing.folders:
             (self.tree / folder).mkdir(parents=True, exist_ok=True)
         files = sizes_of(self.tree)
-        _write(self.tree / MANIFEST, {"source": _fingerprint(uri, listing), "files": files, "digest": digest})
+        self.finish({"source": _fingerprint(uri, listing), "files": files, "digest": digest})
+        return sum(files.values())
+
+    def finish(self, manifest: dict[str, Any]) -> None:
+        """Put the complete tree in `dest`'s place, with what it is in MANIFEST, and delete the rest. Raises OSError."""
+        _write(self.tree / MANIFEST, manifest)
         shutil.rmtree(self.replaced, ignore_errors=True)
         if self.dest.exists():
             self.dest.rename(self.replaced)
         self.tree.rename(self.dest)
         shutil.rmtree(self.replaced, ignore_errors=True)
         shutil.rmtree(self.partial, ignore_errors=True)
-        return sum(files.values())
 
 
 def _write(path: Path, manifest: dict[str, Any]) -> None:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from forebay.serving.storage.checksums import MD5, Arrived, Sum, write_base64
+from forebay.serving.storage.checksums import Arrived, write_base64
 from forebay.serving.storage.source import Item
+from forebay.serving.storage.sums import MD5, Sum
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _PARTS_MD5 = re.compile(r"[0-9a-f]{32}-(\d+)")

@@ -1,12 +1,15 @@
 """What S3 and boto3 say when they fail, in our words."""
 
 import os
+from collections.abc import Callable, Mapping
 
 from botocore import exceptions as boto
 from botocore import parsers
 
+from forebay.serving.storage import wording
 from forebay.serving.storage.errors import Reason, StorageError
 from forebay.serving.storage.s3_transport import EndlessAnswerError, RedirectedError
+from forebay.serving.storage.words import S3
 
 _CODES: dict[str, Reason] = {
     "NoSuchBucket": Reason.BUCKET_NOT_FOUND,
@@ -43,16 +46,12 @@ _ADVICE: dict[str, str] = {
     "RequestTimeTooSkewed": "this machine's clock differs from the server's: set the clock",
 }
 
-_REASON_ADVICE: dict[Reason, str] = {
-    Reason.BUCKET_NOT_FOUND: "there is no such bucket: look for a typing error, or for a bucket of another server "
-    "(AWS_ENDPOINT_URL)",
-    Reason.NOT_FOUND: "the object is gone: it was deleted during the download; run this again",
-    Reason.ACCESS_DENIED: "the credentials don't allow it, or there is no such bucket: grant s3:ListBucket on the "
-    "bucket and s3:GetObject on its objects",
-    Reason.CREDENTIALS_EXPIRED: "the session has expired: get a new AWS_SESSION_TOKEN, with the key and secret that "
-    "belong to it",
-    Reason.WRONG_REGION: "the bucket lies in another region: set AWS_REGION to",
-    Reason.CORRUPT_DOWNLOAD: "the object was replaced during the download: run this again",
+_SAID: Mapping[Reason, Callable[[str], StorageError]] = {
+    Reason.BUCKET_NOT_FOUND: S3.no_bucket,
+    Reason.NOT_FOUND: S3.gone,
+    Reason.ACCESS_DENIED: S3.denied,
+    Reason.CREDENTIALS_EXPIRED: S3.expired,
+    Reason.CORRUPT_DOWNLOAD: S3.replaced,
 }
 
 
@@ -69,15 +68,16 @@ def from_client_error(error: boto.ClientError, *, where: str, signed: bool) -> S
         reason = Reason.WRONG_REGION
     if reason is None:
         # Not transient: boto3 has tried four times by now.
-        advice = "run this again, and look at the server's own log if it goes on"
-        return StorageError(Reason.SERVER_ERROR, f"{where}: the server answers {status} {code}: {advice}")
+        return wording.server_error(where, f"{status} {code}")
     if reason is Reason.ACCESS_DENIED and not signed:
-        return credentials_missing(where)
-    advice = _ADVICE.get(code) or _REASON_ADVICE[reason]
+        return S3.missing_credentials(where)
     if reason is Reason.WRONG_REGION:
         region = details.get("Region") or meta.get("HTTPHeaders", {}).get("x-amz-bucket-region")
-        advice = f"{advice} {region or 'the region of the bucket'}"
-    return StorageError(reason, f"{where}: {advice}")
+        where_to = region or "the region of the bucket"
+        return StorageError(reason, f"{where}: the bucket lies in another region: set AWS_REGION to {where_to}")
+    if (advice := _ADVICE.get(code)) is not None:
+        return StorageError(reason, f"{where}: {advice}")
+    return _SAID[reason](where)
 
 
 def _no_session(operation: str, code: str, *, where: str) -> StorageError:
@@ -101,76 +101,39 @@ def _no_session(operation: str, code: str, *, where: str) -> StorageError:
     )
 
 
-def credentials_missing(where: str) -> StorageError:
-    """Say that there are no credentials, and that it doesn't go without."""
-    return StorageError(
-        Reason.CREDENTIALS_MISSING,
-        f"{where} isn't public, and no credentials are set: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
-        "(in a ModelDeployment: spec.model.credentials.secretName)",
-    )
-
-
-_NO_LISTING = "{endpoint} answers something else than S3 does: look at AWS_ENDPOINT_URL, and at the server's own log"
-# What boto3 finds on its own, most special class first. {} is filled with bucket and key, and with the server.
-_FOUND: tuple[tuple[tuple[type[Exception], ...], Reason, bool, str], ...] = (
-    (
-        (boto.SSLError,),
-        Reason.ENDPOINT_UNREACHABLE,
-        False,
-        "{endpoint} has a certificate that isn't trusted: set AWS_CA_BUNDLE to the file of its authority",
-    ),
-    (
-        (boto.EndpointConnectionError, boto.ConnectTimeoutError, boto.ProxyConnectionError),
-        Reason.ENDPOINT_UNREACHABLE,
-        True,
-        "{endpoint} can't be reached: look at AWS_ENDPOINT_URL, name resolution and network policies",
-    ),
-    (
-        (boto.IncompleteReadError, boto.ResponseStreamingError),
-        Reason.CORRUPT_DOWNLOAD,
-        True,
-        "{where} breaks off, again and again: look at the limits of the server, or of the proxy before it",
-    ),
-    (
-        (boto.FlexibleChecksumError,),
-        Reason.CORRUPT_DOWNLOAD,
-        True,
-        "{where}: the bytes that arrived don't match the object's checksum: upload it again if this stays",
-    ),
-    (
-        (boto.HTTPClientError,),
-        Reason.ENDPOINT_UNREACHABLE,
-        True,
-        "{endpoint} stopped answering while {where} was read: run this again (it goes on where it stopped)",
-    ),
-    ((boto.PaginationError, parsers.ResponseParserError, EndlessAnswerError), Reason.SERVER_ERROR, False, _NO_LISTING),
+_LISTING = (boto.PaginationError, parsers.ResponseParserError, EndlessAnswerError)
+_UNREACHABLE = (boto.EndpointConnectionError, boto.ConnectTimeoutError, boto.ProxyConnectionError)
+_NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
+# What boto3 finds on its own, most special class first; the lambdas take where it was, and the server.
+_FOUND: tuple[tuple[tuple[type[Exception], ...], Callable[[str, str], StorageError]], ...] = (
+    (_NO_CREDENTIALS, lambda where, _: S3.missing_credentials(where)),
+    ((boto.SSLError,), lambda where, _: wording.untrusted(where, "AWS_CA_BUNDLE")),
+    (_UNREACHABLE, S3.unreachable),
+    ((boto.IncompleteReadError, boto.ResponseStreamingError), lambda where, _: wording.breaks_off(where)),
+    ((boto.FlexibleChecksumError,), lambda where, _: S3.damaged(where, "checksum")),
+    ((boto.HTTPClientError,), S3.unreachable),
+    (_LISTING, lambda where, server: S3.not_storage(where, server, "S3")),
     (
         (RedirectedError,),
-        Reason.SERVER_ERROR,
-        False,
-        "{endpoint} sends requests on to another address, which isn't followed: set AWS_ENDPOINT_URL to the server "
-        "itself",
+        lambda where, server: StorageError(
+            Reason.SERVER_ERROR,
+            f"{where}: {server} sends requests on to another address, which isn't followed: set AWS_ENDPOINT_URL to "
+            "the server itself",
+        ),
     ),
     (
         (boto.InvalidRegionError, boto.NoRegionError),
-        Reason.WRONG_REGION,
-        False,
-        "AWS_REGION isn't a region: set it to the bucket's, like eu-west-1",
+        lambda where, _: StorageError(
+            Reason.WRONG_REGION, f"{where}: AWS_REGION isn't a region: set it to the bucket's, like eu-west-1"
+        ),
     ),
-    (
-        (boto.ParamValidationError,),
-        Reason.BUCKET_NOT_FOUND,
-        False,
-        "{where}: S3 can't have such a bucket or key: correct the uri",
-    ),
+    ((boto.ParamValidationError,), lambda where, _: S3.no_name(where)),
 )
 
 
 def from_boto_error(error: boto.BotoCoreError, *, where: str, endpoint: str) -> StorageError:
     """Translate what boto3 found on its own: no connection, no credentials, wrong bytes."""
-    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
-        return credentials_missing(where)
-    for kinds, reason, transient, text in _FOUND:
+    for kinds, say in _FOUND:
         if isinstance(error, kinds):
-            return StorageError(reason, text.format(where=where, endpoint=endpoint), transient=transient)
+            return say(where, endpoint)
     return StorageError(Reason.SERVER_ERROR, f"{where}: boto3 says {type(error).__name__}: look at the AWS_* variables")

@@ -57,7 +57,7 @@ def build_transport(session: Any, client: Any) -> BoundedTransport:
     config = client.meta.config
     return BoundedTransport(
         URLLib3Session(
-            verify=session._session.get_config_variable("ca_bundle") or True,
+            verify=session.get_config_variable("ca_bundle") or True,
             proxies=get_environ_proxies(client.meta.endpoint_url),
             timeout=(config.connect_timeout, config.read_timeout),
             max_pool_connections=config.max_pool_connections,

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from forebay.serving.storage.checksums import Arrived, Sum
+from forebay.serving.storage.checksums import Arrived
+from forebay.serving.storage.crc import Data
+from forebay.serving.storage.sums import Sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,11 @@ class Source(Protocol):
     def find(self) -> Listing:
         """List the files. Raises StorageError."""
 
-    def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
-        """Stream bytes [start, end) of one file. Raises StorageError, transient where another try may help."""
+    def read(self, item: Item, start: int, end: int | None) -> Iterator[Data]:
+        """Stream bytes [start, end) of one file. Raises StorageError, transient where another try may help.
+
+        What is given lies in a buffer that the next bytes overwrite.
+        """
 
     def sums(self, item: Item) -> tuple[Sum, ...]:
         """The checksums that `check` will ask for: they are taken while the file arrives. Raises StorageError."""

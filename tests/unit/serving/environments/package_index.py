@@ -44,6 +44,13 @@ class PackageIndex:
                 wheel.writestr(path, text)
         self.files[f"{module}-{version}-{tag}.whl"] = made.getvalue()
 
+    def grow(self, file: str, size: int) -> None:
+        """Put so many bytes into a wheel, which pack to few."""
+        made = BytesIO(self.files[file])
+        with zipfile.ZipFile(made, "a", zipfile.ZIP_DEFLATED) as wheel:
+            wheel.writestr("large.bin", bytes(size))
+        self.files[file] = made.getvalue()
+
     def add_source(self, name: str, version: str) -> None:
         """A source distribution; whoever builds it runs its code."""
         self.files[f"{name.replace('-', '_')}-{version}.tar.gz"] = b"not looked at"
@@ -79,8 +86,8 @@ def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: di
 
 
 @contextlib.contextmanager
-def serve_index() -> Iterator[PackageIndex]:
-    """An index on loopback, empty at first."""
+def serve_index(address: str = "127.0.0.1") -> Iterator[PackageIndex]:
+    """An index on loopback, or another address of this machine, empty at first."""
     index = PackageIndex()
 
     class Handler(BaseHTTPRequestHandler):
@@ -92,8 +99,8 @@ def serve_index() -> Iterator[PackageIndex]:
         def log_message(self, *_: object) -> None:
             """Stay quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    index.url = f"http://127.0.0.1:{server.server_port}/simple"
+    server = ThreadingHTTPServer((address, 0), Handler)
+    index.url = f"http://{address}:{server.server_port}/simple"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
         yield index

@@ -12,11 +12,13 @@ import pytest
 from forebay.serving.storage import Reason, StorageError, fetch, nearest
 from forebay.serving.storage.__main__ import main
 from forebay.serving.storage.arriving import Arriving
-from forebay.serving.storage.checksums import Arrived, Sum, start_sum
+from forebay.serving.storage.checksums import Arrived, start_sum
 from forebay.serving.storage.download import PIECE_BYTES, split
 from forebay.serving.storage.errors import redact, show_bytes
 from forebay.serving.storage.journal import Journal
+from forebay.serving.storage.segments import choose_piece_bytes
 from forebay.serving.storage.source import Item
+from forebay.serving.storage.sums import Sum
 
 MIB = 1024 * 1024
 
@@ -120,6 +122,42 @@ def test_sums_are_taken_in_order_whatever_comes_first(tmp_path: Path) -> None:
     there = Arriving(tmp_path / "f", [], set(), [Sum("md5")])
     assert there.add(None)
     assert there.arrived().read_sum(Sum("md5")) == hashlib.md5(b"", usedforsecurity=False).digest()
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Sum("crc32"),
+        Sum("crc32c"),
+        Sum("crc32", part_bytes=700_001),
+        Sum("crc32c", part_bytes=5 * MIB),
+        Sum("md5", part_bytes=MIB // 2),
+        Sum("md5", part_bytes=700_001),
+        Sum("sha1", beginning=b"blob"),
+    ],
+    ids=repr,
+)
+def test_sums_of_pieces_make_the_sum_of_the_file(tmp_path: Path, wanted: Sum) -> None:
+    content = random.Random(5).randbytes(4 * MIB + 7)
+    (tmp_path / "f").write_bytes(content)
+    pieces = [(start, min(start + MIB, len(content))) for start in range(0, len(content), MIB)]
+    arriving = Arriving(tmp_path / "f", pieces, {pieces[1]}, [wanted, Sum("sha256")])
+    for start, end in reversed(arriving.missing):
+        takings = arriving.begin(start)
+        for at in range(start, end, 300_000):
+            for taking in takings.values():
+                taking.update(memoryview(content)[at : min(at + 300_000, end)])
+        done = arriving.add((start, end), takings)
+    assert done
+    assert arriving.arrived().read_sum(wanted) == Arrived(tmp_path / "f").read_sum(wanted)
+    assert arriving.arrived().read_sum(Sum("sha256")) == hashlib.sha256(content).digest()
+    assert (wanted in arriving.begin(0)) == (wanted.algorithm != "sha1" and wanted != Sum("md5", part_bytes=700_001))
+
+
+def test_pieces_hold_whole_parts_where_that_is_possible() -> None:
+    sizes = {0: 8 * MIB, 5 * MIB: 10 * MIB, 16 * MIB: 16 * MIB, 100 * MIB: 8 * MIB, 3: 8 * MIB + 1}
+    assert {parts: choose_piece_bytes([Sum("md5", part_bytes=parts)]) for parts in sizes} == sizes
+    assert choose_piece_bytes([Sum("crc32", part_bytes=5 * MIB)]) == 8 * MIB, "they are cut where the parts are"
 
 
 def test_one_of_many_threads_finishes_a_file(tmp_path: Path) -> None:
