@@ -1,6 +1,8 @@
 """What clients lose by a shadow, whatever it does: the same requests with none, and with one of each kind, in turns.
 
-python -m tests.bench.shadow [--rounds 8] [--requests 300]
+python -m tests.bench.shadow [--rounds 8] [--requests 300] [--model-ms 10]
+
+Of a model that takes 0 ms all is the gateway's own time, and its processors' when they are few.
 """
 
 import argparse
@@ -29,8 +31,11 @@ _BODY = b"x" * 2000
 class Bench:
     """Deployments before one instance, each with a shadow of its own kind, but for one that has none."""
 
-    def __init__(self, site: GatewaySite, cluster: Cluster, live: int, dark: Mapping[str, int]) -> None:
+    def __init__(
+        self, site: GatewaySite, cluster: Cluster, live: int, dark: Mapping[str, int], *, model_ms: float
+    ) -> None:
         self.site, address = site, find_own_address()
+        behave(live, "same", model_ms)
         for kind in (_OFF, *dark):
             cluster.put_slice(f"{kind}-1", ready(address), port=live)
             shadow = {"shadow": {"deployment": f"{kind}-dark"}} if kind != _OFF else {}
@@ -38,7 +43,7 @@ class Bench:
         for kind, port in dark.items():
             cluster.put_slice(f"{kind}-dark-1", ready(address), port=port)
             cluster.put_deployment(f"{kind}-dark", traffic=[(f"{kind}-dark-1", "bbbb2222", 100)])
-            assert loopback.post(f"http://{HOST}:{port}/behave", content=kind).is_success
+            behave(port, kind, model_ms)
         for kind in (_OFF, *dark):
             wait_for(lambda kind=kind: self.is_ready(kind))
 
@@ -78,6 +83,11 @@ class Bench:
         return read_memory_mb(self.site.envoy.pid), read_memory_mb(self.site.pilot.pid)
 
 
+def behave(port: int, kind: str, model_ms: float) -> None:
+    """Tell an instance how to be, and how long its model takes."""
+    assert loopback.post(f"http://{HOST}:{port}/behave", content=f"{kind} {model_ms}").is_success
+
+
 def run(bench: Bench, rounds: int, requests: int) -> None:
     """All kinds in turns, and a table."""
     kinds = (_OFF, *BEHAVIOURS)
@@ -110,6 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--model-ms", type=float, default=10)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="forebay-shadow-") as name, ControlPlane(Path(name) / "plane") as plane:
         plane.install_crds()
@@ -125,7 +136,8 @@ def main() -> None:
                 stack.enter_context(running(command))
                 wait_for(lambda port=port: loopback.get(f"http://{HOST}:{port}/seen").is_success)
             site = stack.enter_context(GatewaySite(Path(name) / "site", plane))
-            bench = Bench(site, Cluster(plane), live, dict(zip(BEHAVIOURS, dark, strict=True)))
+            shadows = dict(zip(BEHAVIOURS, dark, strict=True))
+            bench = Bench(site, Cluster(plane), live, shadows, model_ms=options.model_ms)
             run(bench, options.rounds, options.requests)
 
 

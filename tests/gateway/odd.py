@@ -1,4 +1,5 @@
-"""An instance that misbehaves as it is told, `python -m tests.gateway.odd PORT GRPC_PORT`: POST /behave with a word.
+"""An instance that misbehaves as it is told, `python -m tests.gateway.odd PORT GRPC_PORT`: POST /behave with a word,
+and with the ms that its model takes, if any.
 
 `same` and `wrong` answer, `hang` never does, `huge` answers 100 MB, `reset` ends the connection, `halfway` does so in
 the middle of the answer, `error` answers 500. GET /seen tells how many came, how much of a huge answer was taken, and
@@ -23,13 +24,15 @@ _HUGE_MB = 100
 class Instance(service_pb2_grpc.GRPCInferenceServiceServicer):
     def __init__(self) -> None:
         self.behaviour = "same"
+        self.takes_s = 0.0
         self.seen = 0
         self.sent = 0
         self.last: dict[str, Any] = {}
 
     async def behave(self, request: web.Request) -> web.Response:
-        self.behaviour = (await request.text()).strip()
+        self.behaviour, *takes_ms = (await request.text()).split()
         assert self.behaviour in BEHAVIOURS
+        self.takes_s = float(takes_ms[0]) / 1e3 if takes_ms else 0.0
         self.seen = self.sent = 0
         return web.Response()
 
@@ -47,6 +50,7 @@ class Instance(service_pb2_grpc.GRPCInferenceServiceServicer):
         body = await request.read()
         self.last = {"path": request.path_qs, "headers": dict(request.headers), "length": len(body)}
         assert request.transport
+        await asyncio.sleep(self.takes_s)
         if self.behaviour == "reset":
             request.transport.abort()
         if self.behaviour == "error":

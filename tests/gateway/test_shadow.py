@@ -1,7 +1,9 @@
 """Copies of requests through a real gateway: who gets them, what they may cost, and what the pilot makes of them."""
 
+import contextlib
 import itertools
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -149,7 +151,9 @@ def test_one_that_hangs_costs_no_request_and_holds_no_more_than_it_may(pair):
     for size in (100, 500_000, 3_000_000):
         pair.ask(10, content=b"x" * size)
     assert pair.see("dark")["seen"] <= 30
-    assert count_active(pair.site, "default/dark-1") <= CONCURRENCY
+    # Those are nobody's own requests.
+    assert 0 < count_active(pair.site, f"default/{pair.name}~copied~default/dark-1") <= CONCURRENCY
+    assert count_active(pair.site, "default/dark-1") == 0
     # Those that there was room for have timed out; of the others nothing was ever sent.
     found = wait_for(lambda: (told := pair.count())["failed"] + told["lost"] == sum_of(before) + 30 and told)
     assert found["failed"] > before["failed"]
@@ -194,6 +198,28 @@ def test_what_is_too_large_is_not_copied(pair):
     pair.ask(1, content=b"x" * 1_000_000)
     pair.expect(before, lost=2, agreed=1)
     assert pair.see("dark")["last"]["length"] == 1_000_000
+
+
+def test_who_sends_slowly_holds_no_place_of_a_copy_for_long(pair):
+    pair.put(queue={"timeout": "25s"})
+    before = pair.count()
+    head = f"POST /default/{pair.name}{INFER} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        address = (HOST, pair.site.data_port)
+        slow = [stack.enter_context(socket.create_connection(address, timeout=30)) for _ in range(CONCURRENCY)]
+        for each in slow:
+            each.sendall(head + b"{")
+        copies = f"default/{pair.name}~shadow"
+        wait_for(lambda: count_active(pair.site, copies) == CONCURRENCY)
+        pair.ask()
+        before = pair.expect(before, lost=1)
+        wait_for(lambda: count_active(pair.site, copies) == 0, limit_s=15)
+        pair.ask()
+        before = pair.expect(before, agreed=1)
+        for each in slow:
+            each.sendall(b"}")
+            assert each.recv(100).startswith(b"HTTP/1.1 200")
+    pair.expect(before, lost=CONCURRENCY)
 
 
 def test_one_that_is_not_there_is_told_of(pair):

@@ -14,7 +14,7 @@ from typing import Any
 from forebay.gateway.agreement import Body, Difference, Tolerance, find_difference
 from forebay.plan.envoy_capture import MAX_ANSWER_BYTES
 from forebay.plan.envoy_replies import NO_INSTANCE, QUEUE_FULL, TOO_LARGE
-from forebay.plan.envoy_shadow import OUTCOMES
+from forebay.plan.envoy_shadow import OUTCOMES, TOO_SLOW, find_copied
 from forebay.plan.names import split_route_name
 
 Json = dict[str, Any]
@@ -27,7 +27,7 @@ _EXAMPLES = 5
 _GRACE_S = 5.0
 _ERROR = 500
 # The copy was not answered by a model; that says nothing of it.
-_NOT_ASKED = {QUEUE_FULL.reason, NO_INSTANCE.reason, TOO_LARGE.reason, "not-ready"}
+_NOT_ASKED = {QUEUE_FULL.reason, NO_INSTANCE.reason, TOO_LARGE.reason, TOO_SLOW.reason, "not-ready"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ class Comparisons:
             self._find_count(answer.route, watched.cluster).outcomes["lost"] += 1
 
     def _compare(self, told: Answer, copy: Answer, watched: Watched) -> None:
-        count = self._find_count(told.route, copy.cluster or watched.cluster)
+        count = self._find_count(told.route, find_copied(copy.cluster) or watched.cluster)
         outcome, difference = _judge(told, copy, watched.tolerance)
         count.outcomes[outcome] += 1
         if outcome in ("agreed", "differed"):

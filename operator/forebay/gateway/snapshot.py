@@ -20,7 +20,15 @@ from forebay.plan.envoy_routes import (
     build_shared_part,
     build_shared_stem,
 )
-from forebay.plan.envoy_shadow import SHADOW, build_shadow_cluster, is_shadow_cluster, name_shadow_clusters
+from forebay.plan.envoy_shadow import (
+    SHADOW,
+    build_copied_cluster,
+    build_shadow_cluster,
+    find_copied,
+    is_shadow_cluster,
+    name_copied_cluster,
+    name_shadow_clusters,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +52,12 @@ class Piece:
 class Members(Piece):
     """The ready instances of a cluster."""
 
-    count: int
+    addresses: tuple[Member, ...] = field(repr=False)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.addresses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +104,18 @@ class Snapshot:
     def list_members(self, clusters: Iterable[str]) -> dict[str, Members]:
         """The members of these clusters; one may have none."""
         members = self.members
-        return {name: members.get(name) or _build_usual(name) for name in clusters}
+        return {name: members.get(name) or _find_usual(name, members) for name in clusters}
+
+
+def _find_usual(cluster: str, members: Mapping[str, Members]) -> Members:
+    """The members of a cluster that is no workload's own."""
+    copied = members.get(find_copied(cluster))
+    return _copy_members(cluster, copied) if copied else _build_usual(cluster)
+
+
+@lru_cache(maxsize=1_000)
+def _copy_members(cluster: str, of: Members) -> Members:
+    return build_members(cluster, of.addresses)
 
 
 @lru_cache(maxsize=10_000)
@@ -104,8 +128,8 @@ def _build_usual(cluster: str) -> Members:
 
 def build_members(cluster: str, addresses: Iterable[Member]) -> Members:
     """The members of a cluster."""
-    found = list(addresses)
-    return Members(typed.pack_assignment(build_assignment(cluster, found)), len(found))
+    found = tuple(addresses)
+    return Members(typed.pack_assignment(build_assignment(cluster, found)), found)
 
 
 def build_entrance_config(entrance: Entrance, *, generation: int, held_since: str = "") -> EntranceConfig:
@@ -124,11 +148,7 @@ def build_entrance_config(entrance: Entrance, *, generation: int, held_since: st
 def _list_references(entrance: Entrance) -> Iterator[str]:
     """The clusters that its routes name: who asks for a revision by its name is sent to one that has no share, too."""
     yield from (target.cluster for target in entrance.targets)
-    if entrance.fallback:
-        yield name_passed_cluster(entrance.name)
-    if entrance.shadow:
-        yield from name_shadow_clusters(entrance.name).values()
-        yield from (target.cluster for target in entrance.shadow.targets)
+    yield from pack_inner_clusters(entrance)
     if entrance.stand_in:
         yield from _list_references(entrance.stand_in)
 
@@ -150,16 +170,33 @@ def pack_cluster(name: str, revision: str = "") -> Piece:
     return Piece(typed.pack_cluster(build_workload_cluster(name, revision=revision)))
 
 
+def pack_inner_clusters(entrance: Entrance) -> dict[str, Piece]:
+    """The clusters that a deployment has beside its workloads' own, by name: for its fallback, and for its shadow."""
+    found: dict[str, Piece] = {}
+    if entrance.fallback:
+        found[name_passed_cluster(entrance.name)] = _pack_passed_cluster(entrance.name, entrance.fallback.budget_pct)
+    if shadow := entrance.shadow:
+        for protocol, name in name_shadow_clusters(entrance.name).items():
+            found[name] = _pack_shadow_cluster(name, protocol, shadow.concurrency)
+        for target in shadow.targets:
+            name = name_copied_cluster(entrance.name, target.cluster)
+            found[name] = _pack_copied_cluster(name)
+    return found
+
+
 @lru_cache(maxsize=10_000)
-def pack_passed_cluster(entrance: str, budget_pct: int) -> Piece:
-    """The cluster of the requests that have passed the entrance of a deployment that has a fallback."""
+def _pack_passed_cluster(entrance: str, budget_pct: int) -> Piece:
     return Piece(typed.pack_cluster(build_passed_cluster(entrance, budget_pct)))
 
 
 @lru_cache(maxsize=10_000)
-def pack_shadow_cluster(name: str, protocol: str, concurrency: int) -> Piece:
-    """A cluster of the copies of a deployment's requests."""
+def _pack_shadow_cluster(name: str, protocol: str, concurrency: int) -> Piece:
     return Piece(typed.pack_cluster(build_shadow_cluster(name, protocol, concurrency)))
+
+
+@lru_cache(maxsize=10_000)
+def _pack_copied_cluster(name: str) -> Piece:
+    return Piece(typed.pack_cluster(build_copied_cluster(name)))
 
 
 def build_limit_table(limits: Mapping[str, RateLimit], *, gateways: int = 1) -> LimitTable:

@@ -23,16 +23,13 @@ from forebay.gateway.snapshot import (
     build_members,
     build_route_table,
     pack_cluster,
+    pack_inner_clusters,
     pack_listener,
-    pack_passed_cluster,
-    pack_shadow_cluster,
 )
 from forebay.plan.envoy_access import Access
 from forebay.plan.envoy_counts import LOCAL_CLUSTER
-from forebay.plan.envoy_fallback import name_passed_cluster
 from forebay.plan.envoy_revisions import Target
 from forebay.plan.envoy_routes import Entrance, pair_entrances
-from forebay.plan.envoy_shadow import name_shadow_clusters
 
 Key = tuple[str, str]
 UNREAD = ApiKeys(problem="the Secret of access.apiKeys was not read yet")
@@ -60,8 +57,9 @@ class State:
         self._entrances: dict[str, EntranceConfig] = {}
         self._clusters: dict[str, Piece] = {}
         self._members: dict[str, Members] = {}
-        # The clusters within the gateway, of deployments that have a fallback or a shadow.
+        # Clusters that are no workload's own, of deployments that have a fallback or a shadow; and by deployment.
         self._inner: dict[str, Piece] = {}
+        self._inner_of: dict[str, dict[str, Piece]] = {}
         # Whose targets have no instance that is known yet, while those before them have.
         self._waiting: set[str] = set()
         # Deployments by those that answer for them, or get copies.
@@ -231,10 +229,10 @@ class State:
         if route in self._entrances:
             self._changed_users |= {each.cluster for each in self._entrances[route].entrance.targets}
         if deployment is None:
-            self._put_inner(route, None)
+            self._put_inner(route, {})
             return self._entrances.pop(route, None) is not None
         entrance = self._make_entrance(deployment)
-        self._put_inner(route, entrance)
+        self._put_inner(route, pack_inner_clusters(entrance))
         known = self._entrances.get(route)
         if known and known.entrance == entrance:
             return False
@@ -248,22 +246,15 @@ class State:
             return False
         return True
 
-    def _put_inner(self, route: str, entrance: Entrance | None) -> None:
-        """The clusters within the gateway that a deployment has: for its fallback, and for its shadow."""
-        fallback, shadow = (entrance.fallback, entrance.shadow) if entrance else (None, None)
-        passed = pack_passed_cluster(route, fallback.budget_pct) if fallback else None
-        self._put_inner_cluster(name_passed_cluster(route), passed)
-        for protocol, name in name_shadow_clusters(route).items():
-            self._put_inner_cluster(name, pack_shadow_cluster(name, protocol, shadow.concurrency) if shadow else None)
-
-    def _put_inner_cluster(self, cluster: str, made: Piece | None) -> None:
-        if made is self._inner.get(cluster):
-            return
+    def _put_inner(self, route: str, made: dict[str, Piece]) -> None:
+        """The clusters that a deployment has beside its workloads' own. No other one has the same."""
+        known = self._inner_of.pop(route, {})
         if made:
-            self._inner[cluster] = made
-        else:
-            del self._inner[cluster]
-        self._changed_users.add(cluster)
+            self._inner_of[route] = made
+        for name in known.keys() - made.keys():
+            del self._inner[name]
+        self._inner |= made
+        self._changed_users |= {name for name in known.keys() | made.keys() if known.get(name) is not made.get(name)}
 
     def find_stand_in(self, deployment: Deployment) -> StandIn:
         """Who answers for a deployment when it can't, or why nobody does."""

@@ -2,9 +2,10 @@
 
 Of a share of the requests the router makes a copy as it sends them on. The copies of a deployment go by a cluster of
 its own, which lets only so many be in flight and queues none, to a listener of the same Envoy, `shadow`. It takes each
-in as a whole, or refuses what is too large, so that a shadow that doesn't read never slows the client that is copied;
-tries one instance, once and for a bounded time; and lets an answer go that becomes too long. It wakes nobody, and
-counts nothing.
+in as a whole, or refuses what is too large or too slow, so that a shadow that doesn't read never slows the client that
+is copied; tries one instance, once and for a bounded time; and lets an answer go that becomes too long. The instances
+that get copies are a cluster of their own, too, of which little is read at a time: a request that is copied is none of
+the shadow's own, so that it wakes nobody, keeps nobody awake, and counts nowhere.
 
 Both answers are told to the pilot, which compares them: as entries of an access log over its socket, from a buffer that
 drops what doesn't fit. A pilot that is away or slow loses comparisons, and no request.
@@ -33,7 +34,7 @@ from forebay.plan.envoy_capture import (
     build_route_capture,
 )
 from forebay.plan.envoy_fallback import build_rename
-from forebay.plan.envoy_replies import GATEWAY_REPLIES, build_mappers
+from forebay.plan.envoy_replies import GATEWAY_REPLIES, LocalReply, build_mappers
 from forebay.plan.envoy_revisions import Target
 from forebay.plan.names import COPY_HEADER, DEPLOYMENT_HEADER
 from forebay.plan.units import format_envoy_duration
@@ -42,8 +43,12 @@ SHADOW = InternalListener("shadow")
 # What becomes of a copy.
 OUTCOMES = ("agreed", "differed", "failed", "lost", "skipped")
 _CLUSTER_SUFFIXES = {"http1": "~shadow", "http2": "~shadow-grpc"}
+_COPIED = "~copied~"
 # Of a request that is copied. So many times `concurrency` is what copies take of the gateway's memory at most.
 MAX_COPY_BYTES = 1024 * 1024
+# A client may send its body as slowly as it likes. Its copy has one of few places.
+_MOST_UPLOAD_S = 5
+TOO_SLOW = LocalReply((), 408, 4, "too-slow", f"the request did not arrive as a whole within {_MOST_UPLOAD_S} s")
 _BUFFER = "envoy.filters.http.buffer"
 # A hundredth would go by the same digits of the request's random number as the weights do: of two revisions only the
 # first would be copied.
@@ -88,12 +93,28 @@ def build_shadow_cluster(name: str, protocol: str, concurrency: int, members: Me
     return build_cluster(name, members or Discovered(), protocol=protocol, circuit_breakers=breakers)
 
 
+def name_copied_cluster(entrance: str, workload: str) -> str:
+    """The instances of a workload, by its cluster's name, as the copies of a deployment's requests reach them."""
+    return entrance + _COPIED + workload
+
+
+def find_copied(cluster: str) -> str:
+    """The workload's own cluster, where this one is for copies; empty where not."""
+    return cluster.partition(_COPIED)[2]
+
+
+def build_copied_cluster(name: str) -> Json:
+    """An answer that is too long is let go before much of it was read."""
+    least = {"lb_policy": "LEAST_REQUEST", "per_connection_buffer_limit_bytes": MAX_ANSWER_BYTES}
+    return build_cluster(name, Discovered(), protocol="downstream", **least)
+
+
 def build_shadow_listener(*, log_cluster: str, **fields: Any) -> Json:
     """The listener that copies come to, of the same routes as all others."""
     chain = build_connection_manager(
         SHADOW.name,
         virtual_hosts=[],
-        replies=build_mappers(GATEWAY_REPLIES),
+        replies=build_mappers([*GATEWAY_REPLIES, TOO_SLOW]),
         filters=[
             {
                 "name": _BUFFER,
@@ -102,6 +123,7 @@ def build_shadow_listener(*, log_cluster: str, **fields: Any) -> Json:
             build_copy_capture(),
         ],
         access_log=[build_answer_log(COPIES, log_cluster)],
+        request_timeout=format_envoy_duration(_MOST_UPLOAD_S),
         **fields,
     )
     return {"name": SHADOW.name, "internal_listener": {}, "filter_chains": [chain]}
@@ -138,8 +160,9 @@ def _build_copied_route(route: Json, shadow: Shadow, cluster: str, entrance: str
 
 def build_copy_route(match: Json, shadow: Shadow, *, name: str) -> Json:
     """Where the copies go, whatever way the request came. Their path is what the request's became."""
-    weighted = [{"name": each.cluster, "weight": each.weight_pct} for each in shadow.targets]
-    to = {"cluster": shadow.targets[0].cluster} if len(weighted) == 1 else {"weighted_clusters": {"clusters": weighted}}
+    clusters = {name_copied_cluster(name, each.cluster): each.weight_pct for each in shadow.targets}
+    weighted = [{"name": cluster, "weight": weight_pct} for cluster, weight_pct in clusters.items()]
+    to = {"cluster": weighted[0]["name"]} if len(weighted) == 1 else {"weighted_clusters": {"clusters": weighted}}
     rename = build_rename(shadow.model) if shadow.model else {}
     return {
         "name": name,
