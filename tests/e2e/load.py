@@ -40,7 +40,12 @@ class Load:
 
     def __enter__(self) -> "Load":
         self._thread.start()
-        self.wait_for(20)
+        try:
+            self.wait_for(20)
+        except BaseException:
+            # Left alone it would go on asking beside all tests that follow.
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

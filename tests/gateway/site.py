@@ -190,9 +190,13 @@ class GatewaySite:
         return account
 
     def __enter__(self) -> Self:
-        self.start_pilot()
-        self.start_envoy()
-        wait_for(self.is_ready)
+        try:
+            self.start_pilot()
+            self.start_envoy()
+            wait_for(self.is_ready)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
