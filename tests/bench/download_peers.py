@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.bench.download_server import BUCKET
-from tests.local.storage_servers import CACHE
+from tests.programs import CACHE
 
 FOREBAY, S5CMD, KSERVE = "forebay", "s5cmd", "kserve"
 _VERSIONS = {"s5cmd": "0.3.3", "kserve-storage": "0.21.0"}

@@ -12,7 +12,8 @@ from typing import Any
 import boto3
 from boto3.s3.transfer import TransferConfig
 
-from tests.local.storage_servers import ensure_go_program, free_port, running
+from tests.local.storage_servers import free_port, running
+from tests.programs import ensure_go_program
 
 # Of the servers that a registry has (SeaweedFS, MinIO's forks) the one that does least per byte: it sends files.
 SERVER = ("versitygw", "github.com/versity/versitygw/cmd/versitygw", "1.8.0")

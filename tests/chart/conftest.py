@@ -1,21 +1,16 @@
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.chart.promtool import find_promtool
+from tests.programs import ensure_prometheus
 
 
 @pytest.fixture(scope="session")
 def promtool() -> Callable[..., None]:
     """Run promtool, which must succeed."""
-    found = find_promtool()
-    if found is None:
-        missing = "promtool is not here: install it (Debian: apt-get install prometheus)"
-        assert not os.environ.get("CI"), missing
-        pytest.skip(missing)
+    found = ensure_prometheus("promtool")
 
     def run(*arguments: str | Path) -> None:
         done = subprocess.run([found, *arguments], capture_output=True, text=True, check=False, timeout=120)

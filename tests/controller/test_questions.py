@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import threading
 import time
@@ -20,8 +19,8 @@ from forebay.local.process import die_with_parent
 from forebay.plan.analysis import Analysis, Query, Webhook
 from forebay.rollout.analysis.verdict import Finding, Outcome
 from tests import loopback
-from tests.chart.promtool import find_program
 from tests.gateway.site import find_own_address, wait_for
+from tests.programs import ensure_prometheus
 
 SUBJECT = {"namespace": "ns", "name": "md", "revision": "new", "stable": "old", "step": 1}
 
@@ -135,14 +134,11 @@ def test_who_is_not_there(service: str) -> None:
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[str]:
     """The address of a real one, which knows of itself."""
-    program = find_program("prometheus")
-    if program is None:
-        assert not os.environ.get("CI"), "prometheus can't be downloaded"
-        pytest.skip("prometheus can't be downloaded")
     (port,) = find_free_ports(1)
     (tmp_path / "prometheus.yml").write_text("global: {scrape_interval: 1s}\n")
-    command = [program, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
-               f"--web.listen-address=0.0.0.0:{port}"]  # fmt: skip
+    options = {"config.file": tmp_path / "prometheus.yml", "storage.tsdb.path": tmp_path / "data"}
+    options |= {"web.listen-address": f"0.0.0.0:{port}"}
+    command = [ensure_prometheus(), *(f"--{name}={value}" for name, value in options.items())]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent)  # noqa: PLW1509
     try:

@@ -20,7 +20,8 @@ from forebay.build.image import (
     write_document,
 )
 from forebay.build.layers import pack_layer
-from tests.local.storage_servers import REGISTRY, ensure_go_program, free_port, running
+from tests.local.storage_servers import free_port, running
+from tests.programs import REGISTRY, ensure_go_program
 
 Json = dict[str, Any]
 ACCEPTED = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"

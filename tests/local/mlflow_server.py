@@ -1,25 +1,20 @@
 """A real MLflow server from PyPI, in an environment of its own under the cache: it is too large to depend on."""
 
-import fcntl
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
 
-from tests.local.storage_servers import CACHE, free_port
+from tests.local.storage_servers import free_port
+from tests.programs import MLFLOW, ensure_mlflow
 
 Json = dict[str, Any]
 
-VERSION = "3.17.2"
-INSTALL_S = 600
 START_S = 400
 ADMIN = ("admin", "kept-for-tests")
 AUTH = """[mlflow]
@@ -28,31 +23,6 @@ database_uri = sqlite:///{folder}/auth.db
 admin_username = admin
 admin_password = kept-for-tests
 """
-
-
-def ensure_mlflow() -> Path:
-    """The programs of MLflow, installed once."""
-    folder = CACHE / f"mlflow-{VERSION}"
-    if not (folder / ".complete").exists():
-        uv = Path(sys.executable).with_name("uv")
-        environment = {**os.environ, "UV_CACHE_DIR": str(CACHE / "uv"), "UV_SYSTEM_CERTS": "1"}
-        # Not made elsewhere and renamed: programs of an environment know where it is.
-        with (CACHE / f"mlflow-{VERSION}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / ".complete").exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                for command in (
-                    [uv, "venv", "--quiet", "--python", sys._base_executable, folder],
-                    [uv, "pip", "install", "--quiet", "--python", folder / "bin/python", *_list_packages()],
-                ):
-                    subprocess.run(command, env=environment, check=True, timeout=INSTALL_S)
-                (folder / ".complete").touch()
-    return folder / "bin"
-
-
-def _list_packages() -> list[str]:
-    # What a person has who logs an ONNX model.
-    return [f"mlflow[auth]=={VERSION}", *(f"{name}=={version(name)}" for name in ("onnx", "onnxruntime"))]
 
 
 class Mlflow:
@@ -157,4 +127,4 @@ class Mlflow:
 def write_mlmodel(**flavors: str) -> bytes:
     """An MLmodel file as MLflow writes it: flavours and their files."""
     lines = [f"  {name}:\n    data: {data}\n" for name, data in flavors.items()]
-    return f"flavors:\n{''.join(lines)}mlflow_version: {VERSION}\n".encode()
+    return f"flavors:\n{''.join(lines)}mlflow_version: {MLFLOW}\n".encode()

@@ -18,11 +18,12 @@ from forebay.mlflow.server import Server
 from forebay.plan.versions import RegistryUnavailableError, Version, VersionError
 from forebay.serving.mlflow_login import Login
 from tests.controller.site import wait_for
-from tests.local.mlflow_server import ADMIN, Mlflow, ensure_mlflow, write_mlmodel
+from tests.local.mlflow_server import ADMIN, Mlflow, write_mlmodel
 from tests.local.relay import relaying
 from tests.local.serving_session import forebay, serving
 from tests.local.test_formats import ROWS, save_classifier
 from tests.local.test_readme import BLOCK, ROOT, Terminal, as_pattern
+from tests.programs import ensure_mlflow
 
 pytestmark = pytest.mark.timeout(600)
 

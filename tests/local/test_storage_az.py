@@ -17,7 +17,8 @@ from azure.storage.blob import (
 from forebay.serving.storage import Reason, StorageError, az_account, fetch, fetch_model
 from forebay.serving.storage.az import AzSource
 from tests.local.relay import relaying
-from tests.local.storage_servers import ensure_azurite, free_port, running
+from tests.local.storage_servers import free_port, running
+from tests.programs import ensure_azurite
 
 BIG = random.Random(4).randbytes(20 * 1024 * 1024 + 11)
 WEIGHTS = b"weights!" * 1_250_000

@@ -13,7 +13,8 @@ from google.cloud import storage
 
 from forebay.serving.storage import Reason, StorageError, fetch, fetch_model, gs
 from forebay.serving.storage.checksums import Arrived
-from tests.local.storage_servers import FAKE_GCS, ensure_go_program, free_port, running
+from tests.local.storage_servers import free_port, running
+from tests.programs import FAKE_GCS, ensure_go_program
 from tests.unit.serving.storage.conftest import Web, plain_web, send  # noqa: F401  (fixtures)
 
 BIG = random.Random(3).randbytes(20 * 1024 * 1024 + 11)

@@ -20,7 +20,8 @@ from forebay.serving import storage
 from forebay.serving.storage import Reason, StorageError
 from forebay.serving.storage.checksums import Arrived
 from forebay.serving.storage.oci import OciSource
-from tests.local.storage_servers import REGISTRY, ensure_go_program, free_port, running
+from tests.local.storage_servers import free_port, running
+from tests.programs import REGISTRY, ensure_go_program
 from tests.unit.serving.storage.conftest import Web, authority, send, web  # noqa: F401  (fixtures)
 
 BIG = random.Random(6).randbytes(20 * 1024 * 1024 + 5)

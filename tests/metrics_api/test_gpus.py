@@ -1,7 +1,6 @@
 """The use of GPUs, through a real Prometheus that scrapes what DCGM's exporter would say."""
 
 import contextlib
-import os
 import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -14,8 +13,8 @@ from forebay.local.ports import find_free_ports
 from forebay.local.process import die_with_parent
 from forebay.metrics_api.prometheus import read_gpus
 from tests import loopback
-from tests.chart.promtool import find_program
 from tests.metrics_api.site import HOST, NAMESPACE, MetricsSite, answering, wait_for
+from tests.programs import ensure_prometheus
 
 GPU = "forebay_gpu_utilization"
 # Two GPUs of one pod, one of another, one of a pod of another namespace, and one that nobody has.
@@ -44,10 +43,6 @@ def write_dcgm() -> str:
 
 @contextlib.contextmanager
 def prometheus(folder: Path, *, port: int, scraped: int, honor_labels: bool) -> Iterator[None]:
-    program = find_program("prometheus")
-    if program is None:
-        assert not os.environ.get("CI"), "prometheus can't be downloaded"
-        pytest.skip("prometheus can't be downloaded")
     job = {
         "job_name": "dcgm", "honor_labels": honor_labels,
         # As of a ServiceMonitor: the exporter's own pod.
@@ -56,7 +51,7 @@ def prometheus(folder: Path, *, port: int, scraped: int, honor_labels: bool) -> 
     config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
     folder.mkdir()
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    command = [program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+    command = [str(ensure_prometheus()), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
                f"--web.listen-address={HOST}:{port}"]  # fmt: skip
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent)  # noqa: PLW1509
