@@ -9,7 +9,7 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -102,7 +102,7 @@ class Panic:
             if fleet is None or fleet.wanted < 1 or self._is_anothers(owner, name):
                 continue
             if floor := self._find_floor(owner, name, children, now_s):
-                raised[name] = floor
+                raised[name] = replace(floor, instances=min(floor.instances, fleet.most))
             created = [each["metadata"]["creationTimestamp"] for each in pods if _waits(each, name)]
             since_s = [datetime.fromisoformat(each).timestamp() for each in created]
             if waiting := spare(since_s, fleet, now_s=now_s):
@@ -211,11 +211,12 @@ def _count(children: Mapping[Id, Child], name: str, scaling: Scaling) -> Fleet |
     child = children.get(Id("Deployment", name))
     if child is None:
         return None
-    deployment = child.content
+    deployment, autoscaler = child.content, _find_autoscaler(children, name)
     return Fleet(
         wanted=deployment["spec"].get("replicas", 1),
         ready=deployment.get("status", {}).get("readyReplicas", 0),
-        most=scaling.most,
+        # What exceeds its own maximum the autoscaler takes back.
+        most=min(scaling.most, autoscaler.get("spec", {}).get("maxReplicas", scaling.most)),
         target=scaling.queue or 1.0,
     )
 
