@@ -22,7 +22,7 @@ from forebay.kube.holdings import Owner
 from forebay.observation import Reason
 from forebay.plan.names import WORKLOAD_LABEL
 from forebay.plan.resolve import Scaling
-from forebay.plan.workloads import Revision
+from forebay.plan.workloads import Planned, Revision
 from forebay.scaling.floors import read_floor
 from forebay.scaling.panic import Fleet, Floor, Sample, decide, is_hot, spare
 from forebay.sidecars import Sidecars
@@ -77,9 +77,7 @@ class Panic:
         self._chosen: dict[Owner, Floors] = {}
         self._samples: defaultdict[Key, deque[Sample]] = defaultdict(lambda: deque(maxlen=_KEPT))
 
-    def choose(
-        self, owner: Owner, target: Revision, *, is_held: bool, beside: Mapping[str, Scaling] | None = None
-    ) -> Floors:
+    def choose(self, owner: Owner, target: Revision, *, is_held: bool, beside: Iterable[Planned] = ()) -> Floors:
         """The floors of the target's workloads now, and of those that serve `beside` it. From here on their load is
         looked at: where requests are held for the target they are load, too, which its instances don't know of.
         """
@@ -87,7 +85,7 @@ class Panic:
         if is_held:
             self._entries[owner] = target.entry.name
         now_s, children = self._clock(), self._world.children.of(owner)
-        scalings = {**(beside or {}), **{each.name: each.workload.scaling for each in target.workloads}}
+        scalings = {each.name: each.workload.scaling for each in (*beside, *target.workloads)}
         scaled = {name: each for name, each in scalings.items() if each.automatic}
         for name in self._followed.get(owner, {}).keys() - scaled.keys():
             self._floors.pop((owner, name), None)
