@@ -22,6 +22,7 @@ from forebay.status.conditions import (
     find,
     find_previous,
     list_previous,
+    name_readiness,
     prefix,
 )
 from forebay.status.drill import find_drill
@@ -243,9 +244,9 @@ def _find_rest(observation: Observation) -> Trouble | None:
 
 def _find_component(part: Part, rest: Trouble | None) -> Finding:
     if rest:
-        return find(f"{part.role.capitalize()}Ready", False, rest)
+        return find(name_readiness(part.role), False, rest)
     ready = Trouble(reason=Reason.READY, message=f"all instances of {part.planned.name} are ready")
-    return find(f"{part.role.capitalize()}Ready", part.is_up, describe_part(part) or ready)
+    return find(name_readiness(part.role), part.is_up, describe_part(part) or ready)
 
 
 def _dump(status: ModelDeploymentStatus) -> Json:
