@@ -10,7 +10,7 @@ from forebay.observation import Observation, Reason, Trouble
 from forebay.plan.names import Role, build_labels
 from forebay.rollout.progress import Phase
 from forebay.status.autoscaling import find_autoscaling
-from forebay.status.components import Part, build_parts, choose
+from forebay.status.components import Part, build_active_parts, build_parts, choose
 from forebay.status.conditions import (
     AVAILABLE,
     PROGRESSING,
@@ -161,7 +161,7 @@ def _find_all(
         *find_rollback(observation),
         *find_sleep(observation),
         *_find_resolution(observation),
-        *find_autoscaling(observation, parts),
+        *find_autoscaling(observation, build_active_parts(observation, parts, now)),
         *find_fallback(observation),
         *find_shadow(observation),
         *find_drill(observation, now),
