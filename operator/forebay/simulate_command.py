@@ -65,7 +65,7 @@ def simulate(  # noqa: PLR0913  (options)
     duration_s = _parse_duration_s("--duration", duration)
     arrivals = read_trace(trace, seed=seed) if trace else build_shape(shape, duration_s=duration_s, seed=seed)
     limits = _build_limits(workload, service_s, _parse_duration_s("--start-time", start_time))
-    rest = _build_rest(serving)
+    rest = _build_rest(serving, workload)
     simulation = Simulation(workload.scaling, limits, seed=seed, panics=not without_panic, rest=rest)
     result = simulation.run(arrivals, duration_s=0 if trace else duration_s)
     console = Console()
@@ -100,12 +100,17 @@ def _find_workload(file: Path, component: str) -> "tuple[Serving, Workload]":
     return serving, workload
 
 
-def _build_rest(serving: "Serving") -> "Rest | None":
+def _build_rest(serving: "Serving", workload: "Workload") -> "Rest | None":
     from forebay.simulation.doorway import Rest  # noqa: PLC0415
 
     if not serving.idle_s:
         return None
-    return Rest(idle_s=serving.idle_s, patience_s=serving.cold_start_s, most_held=serving.most_held)
+    return Rest(
+        idle_s=serving.idle_s,
+        patience_s=serving.cold_start_s,
+        most_held=serving.most_held,
+        is_entry=workload == serving.entry,
+    )
 
 
 def _build_limits(workload: "Workload", service_s: float, start_s: float) -> "Shape":

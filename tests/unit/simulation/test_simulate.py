@@ -4,6 +4,7 @@ import json
 import math
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,14 @@ def test_a_burst_from_nothing_is_held_and_all_of_it_answered() -> None:
     assert max(each.wanted for each in result.points) > 4, "it scales on from there"
 
 
+@pytest.mark.parametrize("is_entry", [True, False])
+def test_those_that_wait_are_load_of_the_entry(is_entry: bool) -> None:
+    rest = replace(REST, is_entry=is_entry)
+    result = simulate([300 + number / 1000 for number in range(900)], rest=rest)
+    found = [at_s for at_s, _, _, decider in list_changes(result) if decider == "panic" and at_s < 310]
+    assert bool(found) is is_entry, "nobody is up before"
+
+
 def test_more_than_may_wait_are_refused_and_none_waits_for_ever() -> None:
     few = Rest(idle_s=60, patience_s=5, most_held=2)
     result = simulate([300.0, 300.1, 300.2], rest=few)
@@ -120,7 +129,7 @@ def test_more_than_may_wait_are_refused_and_none_waits_for_ever() -> None:
 
 
 def test_to_sleep_costs_less_and_loses_nobody() -> None:
-    arrivals = [at_s for at_s in build_shape("constant:2", duration_s=600, seed=1) if not 100 < at_s < 400]
+    arrivals = [at_s for at_s in build_shape("constant:0.5", duration_s=600, seed=1) if not 100 < at_s < 400]
     asleep, awake = simulate(arrivals, rest=REST), simulate(arrivals)
     assert asleep.count_failed() == awake.count_failed() == 0
     assert asleep.instance_s < 0.8 * awake.instance_s
