@@ -259,3 +259,23 @@ def test_a_target_that_cannot_be_simulated(manifest: Path) -> None:
     done = forebay("simulate", str(manifest), "--shape", "constant:5", "--service-time", "1s")
     assert done.returncode == 1
     assert "doesn't follow the queue" in " ".join(done.stderr.split())
+
+
+def test_targets_that_are_not_simulated_are_named(manifest: Path) -> None:
+    options = ["--shape", "constant:5", "--duration", "1m", "--service-time", "1s"]
+    assert "not simulated" not in forebay("simulate", str(manifest), *options).stdout
+    manifest.write_text(
+        MANIFEST.replace("{queue: 4}", "{queue: 4, queueTime: 1s, cpu: 70}, metrics: [{type: External}]")
+    )
+    told = forebay("simulate", str(manifest), *options).stdout
+    named = "autoscaling.target.queueTime, autoscaling.target.cpu, autoscaling.metrics"
+    assert f"not simulated: {named}, which may ask for more instances" in told
+
+
+def test_a_price_of_gpus_that_are_claimed_is_refused(manifest: Path) -> None:
+    manifest.write_text(MANIFEST.replace("{count: 2}", "{claim: shared}"))
+    options = ["--shape", "constant:5", "--duration", "1m", "--service-time", "1s"]
+    assert forebay("simulate", str(manifest), *options).returncode == 0
+    done = forebay("simulate", str(manifest), *options, "--gpu-hour-price", "3")
+    assert done.returncode == 1
+    assert "leave the price out, or write gpu: {count: 1}" in " ".join(done.stderr.split())
