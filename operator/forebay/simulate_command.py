@@ -9,7 +9,7 @@ import typer
 from forebay.errors import UserError
 
 if TYPE_CHECKING:
-    from forebay.plan.resolve import Serving, Workload
+    from forebay.plan.resolve import Scaling, Serving, Workload
     from forebay.simulation.doorway import Rest
     from forebay.simulation.instances import Shape
 
@@ -61,17 +61,25 @@ def simulate(  # noqa: PLR0913  (options)
     if bool(trace) == bool(shape):
         raise UserError("write exactly one of --trace FILE and --shape, such as --shape step:5..50")
     serving, workload = _find_workload(file, component)
+    if gpu_hour_price is not None and workload.resources.gpu_claim:
+        raise UserError(
+            f"--gpu-hour-price: how many GPUs {file} claims with spec.{component}.resources.gpu.claim is known in a "
+            "cluster alone: leave the price out, or write gpu: {count: 1} for the simulation"
+        )
     service_s = _parse_duration_s("--service-time", service_time)
     duration_s = _parse_duration_s("--duration", duration)
     arrivals = read_trace(trace, seed=seed) if trace else build_shape(shape, duration_s=duration_s, seed=seed)
     limits = _build_limits(workload, service_s, _parse_duration_s("--start-time", start_time))
-    rest = _build_rest(serving)
+    rest = _build_rest(serving, workload)
     simulation = Simulation(workload.scaling, limits, seed=seed, panics=not without_panic, rest=rest)
     result = simulation.run(arrivals, duration_s=0 if trace else duration_s)
     console = Console()
     console.print(build_table(result))
     told = summarize(result, gpus=workload.resources.gpu_count, gpu_hour_price=gpu_hour_price)
     console.print(f"\n{told}", markup=False, highlight=False, soft_wrap=True)
+    if unheeded := _list_unheeded(workload.scaling):
+        said = f"not simulated: {', '.join(unheeded)}, which may ask for more instances"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
     if output:
         from forebay.simulation.chart import draw  # noqa: PLC0415
 
@@ -100,12 +108,30 @@ def _find_workload(file: Path, component: str) -> "tuple[Serving, Workload]":
     return serving, workload
 
 
-def _build_rest(serving: "Serving") -> "Rest | None":
+def _list_unheeded(scaling: "Scaling") -> list[str]:
+    """The fields of autoscaling beside the queue, of which a load says nothing."""
+    followed = {
+        "target.queueTime": scaling.queue_time_s,
+        "target.requestsPerSecond": scaling.requests_per_s,
+        "target.cpu": scaling.cpu_pct,
+        "target.memory": scaling.memory_pct,
+        "target.gpu": scaling.gpu_pct,
+        "metrics": scaling.metrics,
+    }
+    return [f"autoscaling.{name}" for name, what in followed.items() if what]
+
+
+def _build_rest(serving: "Serving", workload: "Workload") -> "Rest | None":
     from forebay.simulation.doorway import Rest  # noqa: PLC0415
 
     if not serving.idle_s:
         return None
-    return Rest(idle_s=serving.idle_s, patience_s=serving.cold_start_s, most_held=serving.most_held)
+    return Rest(
+        idle_s=serving.idle_s,
+        patience_s=serving.cold_start_s,
+        most_held=serving.most_held,
+        is_entry=workload == serving.entry,
+    )
 
 
 def _build_limits(workload: "Workload", service_s: float, start_s: float) -> "Shape":

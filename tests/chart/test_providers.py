@@ -119,6 +119,16 @@ def test_nobody_asks_is_zero_and_not_nothing(promtool: Promtool, tmp_path: Path)
     check(promtool, tmp_path, series=read_pods("idle", "{0}x10"), promql_expr_test=expected)
 
 
+def test_how_long_it_takes_is_unknown_while_all_wait_and_none_is_answered(promtool: Promtool, tmp_path: Path) -> None:
+    waiting = f'pending_active{{envoy_cluster_name="{names.QUEUE_CLUSTER}"'
+    series = {name: "5x10" if waiting in name else each for name, each in read_pods("idle", "{0}x10").items()}
+    assert list(series.values()).count("5x10") == len(PODS)
+    workload = build_workload_query(names.QUEUE_TIME_METRIC, namespace="default", workload=WORKLOAD)
+    queries = [workload, *(ask_adapter(names.QUEUE_TIME_METRIC, pod) for pod in PODS)]
+    expected = [near(f"(count({each}) or vector(0))", 0) for each in queries]
+    check(promtool, tmp_path, series=series, promql_expr_test=expected)
+
+
 @pytest.mark.parametrize("prefix", ["", "exported_"])
 def test_gpus(promtool: Promtool, tmp_path: Path, prefix: str) -> None:
     """As DCGM's exporter names them, its labels honoured and not."""

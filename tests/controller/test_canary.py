@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from forebay.kube.resources import AUTOSCALER
 from tests.controller.gateways import Gateway
 from tests.controller.site import (
     BY_KIND,
@@ -211,16 +212,33 @@ def test_aborted_and_tried_again(
     assert old not in shares(cluster, namespace)
 
 
+def limit(cluster: Cluster, namespace: str, *, most: int) -> None:
+    more = {"predictor": {"autoscaling": {"max": most}}}
+    cluster.patch(namespace, "ModelDeployment", "digits", {"spec": more})
+
+
+def limits(cluster: Cluster, namespace: str) -> dict[str, tuple[int, int]]:
+    """The fewest and the most instances of each autoscaler."""
+    found = {each["metadata"]["name"]: each["spec"] for each in cluster.list_all(AUTOSCALER, namespace)}
+    return {name: (spec["minReplicas"], spec["maxReplicas"]) for name, spec in found.items()}
+
+
 def test_aborted_with_autoscalers_of_both(cluster: Cluster, gateway: Gateway, namespace: str) -> None:
     old, new = begin(cluster, namespace, predictor(LONG, **SCALED), predictor(LONG, cpu="2", **SCALED))
     wait_phase(cluster, namespace, "Running", 1)
     children = set(cluster.list_children(namespace))
     assert {f"HorizontalPodAutoscaler/{old}", f"HorizontalPodAutoscaler/{new}"} <= children
     assert {f"Service/{old}", "PodDisruptionBudget/digits-predictor", "NetworkPolicy/digits-predictor"} <= children
+    limit(cluster, namespace, most=5)
+    wait_for(lambda: limits(cluster, namespace) == {old: (2, 5), new: (2, 5)})
     patch(cluster, namespace, abort=cluster.status(namespace)["targetRevision"])
     wait_for(lambda: cluster.deployments(namespace)[new]["spec"]["replicas"] == 0)
     wait_for(lambda: not cluster.find(namespace, "HorizontalPodAutoscaler", new))
     assert cluster.find(namespace, "HorizontalPodAutoscaler", old)
+    limit(cluster, namespace, most=6)
+    wait_for(lambda: limits(cluster, namespace) == {old: (2, 6)}, why=lambda: limits(cluster, namespace))
+    cluster.patch(namespace, "HorizontalPodAutoscaler", old, {"spec": {"minReplicas": 4}})
+    wait_for(lambda: limits(cluster, namespace) == {old: (2, 6)}, why=lambda: limits(cluster, namespace))
     assert cluster.deployments(namespace)[old]["spec"]["replicas"] == 2
     assert routed(gateway, namespace) == {old: 100}
     patch(cluster, namespace, abort=None)

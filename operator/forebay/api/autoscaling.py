@@ -60,7 +60,8 @@ class Autoscaling(Model):
     behavior: FreeForm | None = Field(
         default=None,
         description="How fast to scale, as spec.behavior of a HorizontalPodAutoscaler (autoscaling/v2), passed on as "
-        "it is. Where target.queue is followed, a step of load is answered at once, unless scaleUp is written here.",
+        "it is. Where target.queue is followed, a step of load is answered at once, unless scaleUp is written here, or "
+        "KEDA scales (autoscaling.provider of the chart).",
     )
 
 

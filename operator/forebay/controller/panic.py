@@ -9,7 +9,7 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from forebay.kube.holdings import Owner
 from forebay.observation import Reason
 from forebay.plan.names import WORKLOAD_LABEL
 from forebay.plan.resolve import Scaling
-from forebay.plan.workloads import Revision
+from forebay.plan.workloads import Planned, Revision
 from forebay.scaling.floors import read_floor
 from forebay.scaling.panic import Fleet, Floor, Sample, decide, is_hot, spare
 from forebay.sidecars import Sidecars
@@ -77,9 +77,7 @@ class Panic:
         self._chosen: dict[Owner, Floors] = {}
         self._samples: defaultdict[Key, deque[Sample]] = defaultdict(lambda: deque(maxlen=_KEPT))
 
-    def choose(
-        self, owner: Owner, target: Revision, *, is_held: bool, beside: Mapping[str, Scaling] | None = None
-    ) -> Floors:
+    def choose(self, owner: Owner, target: Revision, *, is_held: bool, beside: Iterable[Planned] = ()) -> Floors:
         """The floors of the target's workloads now, and of those that serve `beside` it. From here on their load is
         looked at: where requests are held for the target they are load, too, which its instances don't know of.
         """
@@ -87,7 +85,7 @@ class Panic:
         if is_held:
             self._entries[owner] = target.entry.name
         now_s, children = self._clock(), self._world.children.of(owner)
-        scalings = {**(beside or {}), **{each.name: each.workload.scaling for each in target.workloads}}
+        scalings = {each.name: each.workload.scaling for each in (*beside, *target.workloads)}
         scaled = {name: each for name, each in scalings.items() if each.automatic}
         for name in self._followed.get(owner, {}).keys() - scaled.keys():
             self._floors.pop((owner, name), None)
@@ -102,7 +100,7 @@ class Panic:
             if fleet is None or fleet.wanted < 1 or self._is_anothers(owner, name):
                 continue
             if floor := self._find_floor(owner, name, children, now_s):
-                raised[name] = floor
+                raised[name] = replace(floor, instances=min(floor.instances, fleet.most))
             created = [each["metadata"]["creationTimestamp"] for each in pods if _waits(each, name)]
             since_s = [datetime.fromisoformat(each).timestamp() for each in created]
             if waiting := spare(since_s, fleet, now_s=now_s):
@@ -211,11 +209,12 @@ def _count(children: Mapping[Id, Child], name: str, scaling: Scaling) -> Fleet |
     child = children.get(Id("Deployment", name))
     if child is None:
         return None
-    deployment = child.content
+    deployment, autoscaler = child.content, _find_autoscaler(children, name)
     return Fleet(
         wanted=deployment["spec"].get("replicas", 1),
         ready=deployment.get("status", {}).get("readyReplicas", 0),
-        most=scaling.most,
+        # What exceeds its own maximum the autoscaler takes back.
+        most=min(scaling.most, autoscaler.get("spec", {}).get("maxReplicas", scaling.most)),
         target=scaling.queue or 1.0,
     )
 

@@ -39,6 +39,7 @@ from forebay.controller.sleepers import Sleepers, rouse
 from forebay.controller.unusable import describe_invalid, explain_unresolved
 from forebay.controller.world import World
 from forebay.kube.apply import Applier, OwnerReference
+from forebay.kube.children import Child, Id
 from forebay.kube.client import Client
 from forebay.kube.events import post_event
 from forebay.kube.gateways import Gateways
@@ -49,9 +50,10 @@ from forebay.kube.statuses import write_status
 from forebay.observation import Observation, Reason, RolledBack, Trouble
 from forebay.plan.cluster import check_reachable
 from forebay.plan.history import RollbackError
-from forebay.plan.manifests import with_service_times
+from forebay.plan.manifests import build_autoscaler, with_service_times
 from forebay.plan.names import build_preview_path
 from forebay.plan.versions import VersionError
+from forebay.plan.workloads import Planned
 from forebay.rollout.decide import decide
 from forebay.rollout.state import Decision, RevisionState, RolloutState
 from forebay.scaling.floors import with_floors
@@ -177,7 +179,7 @@ class Reconciler:
         """
         owner = refer_to(body).owner
         known = self.world.children.of(owner)
-        if not previous.get("targetRevision") or all(identify(each) in known for each in self._choose(plan)):
+        if not previous.get("targetRevision") or all(identify(each) in known for each in self._choose(plan.manifests)):
             return False
         path = MODEL_DEPLOYMENT.path(namespace=owner.namespace, name=owner.name)
         found = await self.client.find(path)
@@ -262,8 +264,10 @@ class Reconciler:
         replicas = choose_replicas(target, state, decision, asleep=rousing.asleep)
         # Who has a share alone has but that of the requests that are held.
         is_held = plan.serving.idle_s > 0 and not decision.progress
-        floors = self.panic.choose(owner, target, is_held=is_held, beside=find_beside(target, decision.active))
-        planned = without_instances(with_floors(self._choose(plan), floors.raised, floors.spared), decision.ended)
+        beside = find_beside(target, decision.active)
+        floors = self.panic.choose(owner, target, is_held=is_held, beside=beside)
+        chosen = self._choose([*plan.manifests, *self._build_beside(plan, beside, known)])
+        planned = without_instances(with_floors(chosen, floors.raised, floors.spared), decision.ended)
         await self._hand_over(reference, planned)
         manifests = with_service_times(plan.serving, planned, self.service_times.choose(plan.serving, known))
         troubles = await apply_all(self.applier, reference, manifests, dict(known), replicas=replicas)
@@ -309,9 +313,16 @@ class Reconciler:
             if after != before:
                 await write_scale(self.client, owner, name, before=before, after=after)
 
-    def _choose(self, plan: Plan) -> list[Json]:
+    def _build_beside(self, plan: Plan, beside: Sequence[Planned], known: Mapping[Id, Child]) -> list[Json]:
+        """The autoscalers of what serves beside the target: the limits of now are its own, too. Who had none gets none:
+        its number may be ours, and would be lost with its next plan.
+        """
+        scaled = [each for each in beside if any(Id(kind, each.name) in known for kind in SCALERS)]
+        return [made for each in scaled for made in build_autoscaler(plan.serving, each, self.settings.site)]
+
+    def _choose(self, manifests: Sequence[Json]) -> list[Json]:
         """The children that the cluster knows the kinds of, less what gives way to somebody else's."""
-        known = (each for each in plan.manifests if each["kind"] != SCALED_OBJECT.kind or self.has_keda())
+        known = (each for each in manifests if each["kind"] != SCALED_OBJECT.kind or self.has_keda())
         return [each for each in known if not self._gives_way(each)]
 
     async def _hand_over(self, reference: OwnerReference, manifests: Sequence[Json]) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 from forebay.controller.applying import SCALERS
 from forebay.plan.names import COMPONENT_LABEL, WORKLOAD_LABEL, Role, cut_digest
-from forebay.plan.resolve import Scaling
 from forebay.plan.strategy import Strategy
-from forebay.plan.workloads import Revision
+from forebay.plan.workloads import Planned, Revision, take_for_following
 from forebay.rollout.analysis.verdict import Outcome, Verdict
 from forebay.rollout.progress import Phase, Progress
 from forebay.rollout.state import Decision, RevisionState, RolloutState, Warm, WorkloadState
@@ -126,11 +125,10 @@ def _is_crashed(pod: Json) -> bool:
     return is_live(pod) and not is_ready(pod) and any(each.get("restartCount") for each in containers)
 
 
-def find_beside(target: Revision, active: RevisionState | None) -> dict[str, Scaling]:
-    """The workloads that serve on beside the target, and how they are scaled: as those that are to follow them."""
-    scalings = {cut_digest(each.name): each.workload.scaling for each in target.workloads}
-    others = {*(active.workloads if active else ())} - {each.name for each in target.workloads}
-    return {name: scalings[cut_digest(name)] for name in others if cut_digest(name) in scalings}
+def find_beside(target: Revision, active: RevisionState | None) -> list[Planned]:
+    """The workloads that serve on beside the target, taken for those that are to follow them."""
+    own = {each.name for each in target.workloads}
+    return take_for_following(target, [name for name in (active.workloads if active else ()) if name not in own])
 
 
 def without_instances(manifests: Sequence[Json], ended: frozenset[str]) -> list[Json]:

@@ -20,15 +20,16 @@ from forebay.kube.holdings import Owner
 from forebay.kube.resources import DEPLOYMENT
 from forebay.kube.scale import write_scale
 from forebay.observation import Reason
-from forebay.plan.names import cut_digest
+from forebay.plan.names import Role, cut_digest
 from forebay.plan.resolve import Serving
 from forebay.plan.workloads import Revision
 from forebay.rollout.state import RolloutState
 from forebay.scaling.idle import Size, Vigil, choose_period_s, is_asleep, is_idle, raise_all
-from forebay.status.conditions import ASLEEP, READY, find_previous
+from forebay.status.conditions import ASLEEP, READY, find_previous, name_readiness
 
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
+_COMPONENTS = tuple(name_readiness(role) for role in Role)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,9 @@ def read_vigil(serving: Serving, status: Mapping[str, Any]) -> Vigil | None:
     is_up = (ready.get("status"), ready.get("reason"), asleep.get("status")) == ("True", Reason.READY, "False")
     if not serving.idle_s or not is_up or status.get("activeRevision") != status.get("targetRevision"):
         return None
-    since = [datetime.fromisoformat(each["lastTransitionTime"]).timestamp() for each in (ready, asleep)]
+    # Ready stays True while what slept starts: since when it is up again its components tell.
+    told = [ready, asleep, *(find_previous(status, each) for each in _COMPONENTS)]
+    since = [datetime.fromisoformat(each["lastTransitionTime"]).timestamp() for each in told if each]
     return Vigil(since_s=max(since), idle_s=serving.idle_s)
 
 

@@ -1,10 +1,13 @@
-"""What measured numbers say of a manifest's: pure. Only what is too small, or absurdly large, is worth a word."""
+"""What measured numbers say of a manifest's, and its numbers of each other: pure. Only what is too small, or absurdly
+large, is worth a word.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from forebay.local.measuring import Measurement
+from forebay.plan.resolve import Serving
 
 # Room for requests that are larger than the example.
 _MEMORY_ROOM = 1.3
@@ -41,6 +44,22 @@ def advise(measured: Measurement, written: Written, *, compare_levels: bool = Tr
     """What to change. `compare_levels`: requests were answered in full, so that more or fewer at once would tell."""
     found = [*_advise_memory(measured, written), *_advise_cpu(measured, written)]
     return [*found, *_advise_concurrency(measured, written)] if compare_levels else found
+
+
+def find_narrow(serving: Serving) -> str:
+    """That transformers let too few requests through for as many predictors as there may be; empty where they don't."""
+    predictor = serving.predictor.scaling
+    for transformer in serving.transformers:
+        slots, most = transformer.limits.slots, transformer.scaling.most
+        reached = math.ceil(round(slots * most / predictor.queue, 9)) if predictor.queue else predictor.most
+        if reached < predictor.most:
+            enough = math.ceil(round(predictor.queue * predictor.most / most, 9))
+            return (
+                f"at most {slots * most} requests at once get through the transformer ({most} x concurrency {slots}), "
+                f"and a predictor is to have {predictor.queue:.3g}: there will never be more than {reached} of "
+                f"{predictor.most} predictors. Write transformer.concurrency: {enough}, or give it more instances"
+            )
+    return ""
 
 
 def write_proposals(component: str, proposals: Sequence[Proposal]) -> str:

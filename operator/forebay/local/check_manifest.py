@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from forebay.api import ModelDeployment
-from forebay.local.advice import Written
+from forebay.local.advice import Written, find_narrow
 from forebay.local.check import try_script
 from forebay.local.check_report import CheckFailed, Report
 from forebay.local.display import Display
@@ -20,14 +20,20 @@ from forebay.local.scripts import bring_script
 from forebay.local.trial import Trial
 from forebay.local.triton.trial import measure_triton
 from forebay.plan.model_volume import is_mounted
-from forebay.plan.resolve import Server, Workload, resolve
+from forebay.plan.resolve import Server, Serving, Workload, resolve
 from forebay.serving.source import parse_source
 
 
 def check_manifests(manifests: Sequence[ModelDeployment], *, console: Console, timeout_s: float = 120.0) -> bool:
     """Check every component and say what is wrong; True where all is well."""
-    workloads = [workload for md in manifests for workload in resolve(md).workloads]
-    good = [_check(workload, Report(console), timeout_s) for workload in workloads]
+    good = [_check_all(resolve(md), Report(console), timeout_s) for md in manifests]
+    return all(good)
+
+
+def _check_all(serving: Serving, report: Report, timeout_s: float) -> bool:
+    good = [_check(workload, report, timeout_s) for workload in serving.workloads]
+    if narrow := find_narrow(serving):
+        report.warn(narrow)
     return all(good)
 
 

@@ -74,5 +74,8 @@ class History:
             begun = newest.stats.begun_count - oldest.stats.begun_count
             return Value(value=begun / window_s, window_s=window_s)
         answered = newest.stats.total_count - oldest.stats.total_count
+        if answered < 1 and newest.stats.queued:
+            # How long they wait is known when they are answered.
+            return None
         waited_s = newest.stats.wait_sum_s - oldest.stats.wait_sum_s
         return Value(value=max(0.0, waited_s) / answered if answered > 0 else 0.0, window_s=window_s)

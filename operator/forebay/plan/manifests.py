@@ -37,10 +37,24 @@ def build_manifests(serving: Serving, site: Site | None = None, revision: Revisi
                 _build_members(serving, planned),
                 _build_deployment(serving, planned),
                 *_build_disruption_budget(serving, planned.workload),
-                *_build_autoscaler(serving, planned, site),
+                *build_autoscaler(serving, planned, site),
             )
         ),
     ]
+
+
+def build_autoscaler(serving: Serving, planned: Planned, site: Site) -> list[Json]:
+    """Who scales a workload: one, or none."""
+    scaling = planned.workload.scaling
+    if serving.suspended or not scaling.automatic:
+        return []
+    if uses_keda(scaling, site):
+        spec = build_scaled_object_spec(
+            scaling, namespace=serving.namespace, target=planned.name, prometheus_url=site.prometheus_url
+        )
+        return [_build_workload_part(serving, planned, "keda.sh/v1alpha1", "ScaledObject") | {"spec": spec}]
+    child = _build_workload_part(serving, planned, "autoscaling/v2", "HorizontalPodAutoscaler")
+    return [child | {"spec": build_hpa_spec(scaling, target=planned.name)}]
 
 
 def with_service_times(serving: Serving, manifests: Sequence[Json], service_s: Mapping[str, float]) -> list[Json]:
@@ -135,19 +149,6 @@ def _build_replicas(serving: Serving, scaling: Scaling) -> Json:
     if serving.suspended:
         return {"replicas": 0}
     return {} if scaling.automatic or serving.idle_s else {"replicas": scaling.least}
-
-
-def _build_autoscaler(serving: Serving, planned: Planned, site: Site) -> list[Json]:
-    scaling = planned.workload.scaling
-    if serving.suspended or not scaling.automatic:
-        return []
-    if uses_keda(scaling, site):
-        spec = build_scaled_object_spec(
-            scaling, namespace=serving.namespace, target=planned.name, prometheus_url=site.prometheus_url
-        )
-        return [_build_workload_part(serving, planned, "keda.sh/v1alpha1", "ScaledObject") | {"spec": spec}]
-    child = _build_workload_part(serving, planned, "autoscaling/v2", "HorizontalPodAutoscaler")
-    return [child | {"spec": build_hpa_spec(scaling, target=planned.name)}]
 
 
 def _build_selector(serving: Serving, planned: Planned) -> dict[str, str]:

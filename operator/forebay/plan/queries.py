@@ -38,7 +38,10 @@ def build_queue_query(metric: str, which: str, *, by: str) -> str:
         return _rate(_BEGUN, f"{_QUEUE},{which}", by)
     total, service = (_rate(f"{_RQ}_time_sum", f"{stage},{which}", by) for stage in (_QUEUE, _MODEL))
     answered = _rate(f"{_RQ}_time_count", f"{_QUEUE},{which}", by)
-    return f"clamp_min({total} - {service}, 0) / 1000 / clamp_min({answered}, {_NOBODY})"
+    mean = f"clamp_min({total} - {service}, 0) / 1000 / clamp_min({answered}, {_NOBODY})"
+    # Of requests of which none was answered it isn't known how long they wait.
+    waiting = f"sum by ({by}) ({_RQ}_pending_active{{{_QUEUE},{which}}})"
+    return f"({mean} unless ({answered} == 0 and {waiting} > 0))"
 
 
 def build_gpu_query(which: str, *, by: str) -> str:

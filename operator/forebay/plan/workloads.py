@@ -3,10 +3,11 @@
 A workload is named by its content: another pod template is another workload, beside the one that serves.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from forebay.plan.envoy import DnsName, Json
-from forebay.plan.names import QUEUE_PORT, WORKLOAD_LABEL, Role, build_labels, digest
+from forebay.plan.names import QUEUE_PORT, WORKLOAD_LABEL, Role, build_labels, cut_digest, digest
 from forebay.plan.pods import build_pod_template
 from forebay.plan.providers import provide
 from forebay.plan.resolve import Serving, Workload
@@ -50,6 +51,14 @@ def build_revision(serving: Serving, site: Site) -> Revision:
         ]
         planned.append(_plan(workload, build_pod_template(workload, site, predictors=members)))
     return Revision(name=digest([each.name for each in planned]), workloads=tuple(planned))
+
+
+def take_for_following(revision: Revision, names: Iterable[str]) -> list[Planned]:
+    """Workloads of another revision, of which only their names are known, taken for those that are to follow them: as
+    these they are scaled. Those that nothing follows are left out.
+    """
+    following = {cut_digest(each.name): each for each in revision.workloads}
+    return [replace(following[cut_digest(name)], name=name) for name in names if cut_digest(name) in following]
 
 
 def _plan(workload: Workload, template: Json) -> Planned:

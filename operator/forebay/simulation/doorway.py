@@ -12,11 +12,15 @@ from forebay.simulation.instances import HELD_FULL, HELD_LATE, Instances
 
 @dataclass(frozen=True, kw_only=True)
 class Rest:
-    """After how long without a request it sleeps, how long a request waits for it to be up again, and how many may."""
+    """After how long without a request it sleeps, how long a request waits for it to be up again, and how many may.
+
+    `is_entry`: those that wait are for what is simulated, and not for the transformer before it.
+    """
 
     idle_s: float
     patience_s: float
     most_held: int
+    is_entry: bool = True
 
 
 class Doorway:
@@ -31,6 +35,11 @@ class Doorway:
     def count(self) -> int:
         """How many wait."""
         return len(self._held)
+
+    @property
+    def load(self) -> int:
+        """Those among them that are load of what is simulated, as the gateway tells the operator."""
+        return len(self._held) if self._rest.is_entry else 0
 
     @property
     def next_s(self) -> float:

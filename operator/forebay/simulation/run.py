@@ -136,10 +136,11 @@ class Simulation:
             wanted=self._instances.wanted, ready=len(loads), most=self._scaling.most, target=self._scaling.queue
         )
         self._floor = self._floor if self._floor and self._floor.until_s > now_s else None
-        if not is_hot(sum(loads), fleet, self._floor):
+        requests = sum(loads) + (self._doorway.load if self._doorway else 0)
+        if not is_hot(requests, fleet, self._floor):
             self._samples.clear()
             return
-        self._samples.append(Sample(at_s=now_s, requests=sum(loads)))
+        self._samples.append(Sample(at_s=now_s, requests=requests))
         self._floor = decide(self._samples, fleet, self._floor, now_s=now_s)
         if self._floor and self._floor.instances > fleet.wanted:
             self._set(now_s, self._floor.instances, "panic")

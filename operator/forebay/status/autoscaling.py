@@ -13,7 +13,7 @@ from forebay.plan.resolve import Scaling
 from forebay.status.components import Part
 from forebay.status.conditions import AUTOSCALING, Finding
 from forebay.status.pods import find_condition
-from forebay.status.sleep import is_target_asleep
+from forebay.status.sleep import is_asleep
 
 _HPA, _SCALED_OBJECT = "HorizontalPodAutoscaler", "ScaledObject"
 _API = "kubectl get apiservice v1beta2.custom.metrics.k8s.io"
@@ -23,9 +23,11 @@ _UNKNOWN = (Reason.STARTING, Reason.NO_INSTANCE, Reason.GAVE_WAY)
 
 
 def find_autoscaling(observation: Observation, parts: Sequence[Part]) -> list[Finding]:
-    """The condition, of the component that is worst off; none where nothing is scaled."""
-    found = [_judge(observation, part) for part in parts if _is_scaled(part.planned.workload.scaling)]
-    if found and is_target_asleep(observation):
+    """The condition, of the component that is worst off; none where nothing is scaled. `parts` are of what serves, and
+    of the target where nothing does yet.
+    """
+    found = [_judge(observation, part) for part in parts if _is_scaled(observation, part)]
+    if found and is_asleep(observation, observation.decision.active):
         message = "0 instances: the number follows the load again as soon as a request wakes it"
         return [Finding(type=AUTOSCALING, status="True", reason=Reason.ASLEEP, message=message)]
     return sorted(found, key=_rank)[:1]
@@ -35,13 +37,20 @@ def _rank(finding: Finding) -> tuple[int, bool]:
     return _ORDER.index(finding.status), finding.reason is Reason.FOLLOWING
 
 
-def _is_scaled(scaling: Scaling) -> bool:
-    return scaling.automatic or bool(scaling.unmet)
+def _is_scaled(observation: Observation, part: Part) -> bool:
+    """What the target follows gets no autoscaler where it had none."""
+    scaling = part.planned.workload.scaling
+    is_own = part.planned in observation.target.workloads
+    return (scaling.automatic or bool(scaling.unmet)) and (is_own or bool(_find_own(observation, part)))
+
+
+def _find_own(observation: Observation, part: Part) -> list[Json]:
+    return [each for each in observation.scalers if _target_of(each) == part.planned.name]
 
 
 def _judge(observation: Observation, part: Part) -> Finding:
     scaling, role = part.planned.workload.scaling, part.role
-    own = [each for each in observation.scalers if _target_of(each) == part.planned.name]
+    own = _find_own(observation, part)
     hpas = [each for each in own if each["kind"] == _HPA]
     trouble = _check_plan(observation, part) or _check_scaler(own, hpas, part) or _check_hpa(hpas, part)
     if trouble is not None:

@@ -1,13 +1,13 @@
 """The predictor and the transformer of the target revision: how many there are, and what is wrong with them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from forebay.api.status import ComponentStatus, ModelState
 from forebay.observation import Json, Observation, Reason, Trouble
 from forebay.plan.names import WORKLOAD_LABEL
-from forebay.plan.workloads import Planned
+from forebay.plan.workloads import Planned, take_for_following
 from forebay.status.admission import check_deployment
 from forebay.status.containers import name_of
 from forebay.status.models import describe_model
@@ -77,6 +77,14 @@ class Part:
 def build_parts(observation: Observation, now: datetime) -> list[Part]:
     """The workloads of the target revision, the predictor first."""
     return [_build_part(observation, planned, now) for planned in observation.target.workloads]
+
+
+def build_active_parts(observation: Observation, parts: Sequence[Part], now: datetime) -> Sequence[Part]:
+    """The same of the revision that serves, as far as the target follows it; `parts` are the target's."""
+    active = observation.decision.active
+    if active is None or active.name == observation.target.name:
+        return parts
+    return [_build_part(observation, each, now) for each in take_for_following(observation.target, active.workloads)]
 
 
 def choose(troubles: Iterable[Trouble]) -> Trouble | None:

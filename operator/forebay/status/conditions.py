@@ -33,6 +33,11 @@ def find(type_: str, is_so: bool, trouble: Trouble) -> Finding:
     return Finding(type=type_, status="True" if is_so else "False", reason=trouble.reason, message=trouble.message)
 
 
+def name_readiness(role: str) -> str:
+    """The condition of a component."""
+    return f"{role.capitalize()}Ready"
+
+
 def prefix(trouble: Trouble, before: str) -> Trouble:
     """The trouble with words before it."""
     return replace(trouble, message=before + trouble.message)

@@ -10,7 +10,7 @@ from forebay.observation import Observation, Reason, Trouble
 from forebay.plan.names import Role, build_labels
 from forebay.rollout.progress import Phase
 from forebay.status.autoscaling import find_autoscaling
-from forebay.status.components import Part, build_parts, choose
+from forebay.status.components import Part, build_active_parts, build_parts, choose
 from forebay.status.conditions import (
     AVAILABLE,
     PROGRESSING,
@@ -22,6 +22,7 @@ from forebay.status.conditions import (
     find,
     find_previous,
     list_previous,
+    name_readiness,
     prefix,
 )
 from forebay.status.drill import find_drill
@@ -160,7 +161,7 @@ def _find_all(
         *find_rollback(observation),
         *find_sleep(observation),
         *_find_resolution(observation),
-        *find_autoscaling(observation, parts),
+        *find_autoscaling(observation, build_active_parts(observation, parts, now)),
         *find_fallback(observation),
         *find_shadow(observation),
         *find_drill(observation, now),
@@ -243,9 +244,9 @@ def _find_rest(observation: Observation) -> Trouble | None:
 
 def _find_component(part: Part, rest: Trouble | None) -> Finding:
     if rest:
-        return find(f"{part.role.capitalize()}Ready", False, rest)
+        return find(name_readiness(part.role), False, rest)
     ready = Trouble(reason=Reason.READY, message=f"all instances of {part.planned.name} are ready")
-    return find(f"{part.role.capitalize()}Ready", part.is_up, describe_part(part) or ready)
+    return find(name_readiness(part.role), part.is_up, describe_part(part) or ready)
 
 
 def _dump(status: ModelDeploymentStatus) -> Json:

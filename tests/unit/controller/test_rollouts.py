@@ -8,6 +8,7 @@ import pytest
 from forebay.controller.rollouts import (
     count_all,
     count_transformers,
+    find_beside,
     is_as_told,
     measure_due_s,
     read_active,
@@ -19,6 +20,7 @@ from forebay.plan.strategy import Strategy
 from forebay.rollout.analysis.verdict import Outcome, Verdict
 from forebay.rollout.progress import Phase, Progress
 from forebay.rollout.state import Decision, RevisionState, WorkloadState
+from tests.unit.controller.test_sleepers import TARGET, TRANSFORMER
 
 A = RevisionState(name="a", workloads=("p1", "t1"))
 B = RevisionState(name="b", workloads=("p2", "t2"))
@@ -120,3 +122,11 @@ def test_transformers_are_counted_until_they_are_stuck() -> None:
     deployments = {"t2": {"metadata": {"labels": labels}}, "p1": of_other}
     assert count_transformers(deployments, [made, ends, of_other], NOW) == {"t1": 2, "t2": 0}
     assert count_transformers(deployments, [made, ends], NOW + timedelta(hours=1)) == {"t1": 1, "t2": 0}
+
+
+def test_who_serves_beside_the_target_is_scaled_as_what_follows_it() -> None:
+    active = RevisionState(name="old", workloads=("digits-predictor-01d", "digits-shaper-01d", TRANSFORMER))
+    (found,) = find_beside(TARGET, active)
+    assert found.name == "digits-predictor-01d"
+    assert found.workload == TARGET.workloads[0].workload
+    assert find_beside(TARGET, None) == []

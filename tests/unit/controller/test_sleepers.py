@@ -119,3 +119,11 @@ def test_it_may_fall_asleep_so_long_after_it_came_up_and_after_it_was_woken() ->
         assert read_vigil(SERVING, status) is None
     awake, _ = read(TEXT.replace("min: 0, max: 4, idle: 1m", "min: 1, max: 4"))
     assert read_vigil(awake, tell(asleep="False")) is None
+
+
+def test_what_took_long_to_come_up_is_awake_for_as_long_as_all_others() -> None:
+    status = tell(asleep="False")
+    for type_, time in (("PredictorReady", "2026-01-01T00:05:00Z"), ("TransformerReady", "2026-01-01T00:00:30Z")):
+        told = {"type": type_, "status": "True", "reason": "Ready", "lastTransitionTime": time}
+        status["conditions"].append(told)
+    assert read_vigil(SERVING, status) == Vigil(since_s=1767225900.0, idle_s=60.0)

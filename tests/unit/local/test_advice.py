@@ -1,5 +1,7 @@
 """What measured numbers say of a manifest's."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -9,12 +11,14 @@ from forebay.local.advice import (
     Written,
     advise,
     choose_concurrency,
+    find_narrow,
     format_memory,
     parse_cpus,
     parse_memory_mib,
     write_proposals,
 )
 from forebay.local.measuring import Measurement
+from forebay.plan.resolve import resolve
 
 DEFAULTS = Written(memory="1Gi", cpu="1", concurrency=8)
 CASES = {
@@ -95,3 +99,37 @@ def test_cpus() -> None:
 
 def test_the_fewest_that_do() -> None:
     assert choose_concurrency({1: 5.0, 2: 9.1, 4: 10.0}) == 2
+
+
+NARROW = """
+apiVersion: forebay.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: digits}
+spec:
+  model: {uri: "s3://models/digits"}
+  predictor: {triton: {}, PREDICTOR}
+  transformer: {custom: {image: a/b:1}TRANSFORMER}
+"""
+
+
+@pytest.mark.parametrize(
+    ("predictor", "transformer", "words"),
+    [
+        ("autoscaling: {max: 8}", "", ("at most 8 requests at once", "(1 x concurrency 8)", "to have 5.6",
+                                       "never be more than 2 of 8", "transformer.concurrency: 45,")),
+        ("autoscaling: {max: 8, target: {queue: 4}}", ", replicas: 2, concurrency: 12",
+         ("at most 24", "more than 6 of 8", "transformer.concurrency: 16,")),
+        ("autoscaling: {max: 8, target: {queue: 4}}", ", replicas: 2, concurrency: 16", ()),
+        ("autoscaling: {max: 8}", ", autoscaling: {max: 8}", ()),
+        ("autoscaling: {max: 8, target: {cpu: 70}}", "", ()),
+        ("replicas: 8", "", ()),
+    ],
+)  # fmt: skip
+def test_a_transformer_that_is_too_narrow_for_the_predictors(
+    predictor: str, transformer: str, words: tuple[str, ...]
+) -> None:
+    text = NARROW.replace("PREDICTOR", predictor).replace("TRANSFORMER", transformer)
+    (made,) = load_text(text, file="m.yaml", folder=Path())
+    told = find_narrow(resolve(made))
+    assert bool(told) is bool(words), told
+    assert all(each in told for each in words), told

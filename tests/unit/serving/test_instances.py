@@ -1,12 +1,18 @@
 """How many instances of a model there are to be, when Triton gets a pause for it, and which models are refused."""
 
 import json
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
 
+import grpc
 import pytest
 from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
+from forebay.serving.instances import scaler
 from forebay.serving.instances.decision import Limits, Pauses, Sample, decide
+from forebay.serving.instances.metrics import Metrics
 from forebay.serving.instances.queue import Reading
 from forebay.serving.instances.triton import Unscalable, check_scalable
 
@@ -60,9 +66,72 @@ def test_a_pause_that_is_never_calm_ends_all_the_same() -> None:
     assert look(Pauses(at_once=True), 6, calm=False) == [quarter / 4 for quarter in range(12)]
 
 
-def reading(*, depth_follows: bool) -> Reading:
-    limits = Limits(least=2, most=4, concurrency=8, cooldown_s=60)
-    return Reading(in_flight=0, queued=0, base_depth=64, slots=16, depth=64, depth_follows=depth_follows, limits=limits)
+def reading(*, depth_follows: bool, requests: int = 0, cooldown_s: float = 60) -> Reading:
+    limits = Limits(least=2, most=4, concurrency=8, cooldown_s=cooldown_s)
+    return Reading(
+        in_flight=0, queued=requests, base_depth=64, slots=16, depth=64, depth_follows=depth_follows, limits=limits
+    )
+
+
+class Failure(grpc.RpcError):
+    """A load that failed at once."""
+
+    def done(self) -> bool:
+        return True
+
+    def exception(self) -> grpc.RpcError:
+        return self
+
+
+class Site:
+    """A queue and a Triton with as many instances as were asked for last, and a clock; some loads fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, cooldown_s: float, count: int) -> None:
+        self.requests, self.count, self.fails, self.now_s = 0, count, False, 0.0
+        self._cooldown_s = cooldown_s
+        queue = SimpleNamespace(read=self._read, allow=lambda *_: None)
+        triton = SimpleNamespace(read=lambda: self, load=lambda _, count: self._load(count))
+        monkeypatch.setattr(scaler, "time", SimpleNamespace(monotonic=lambda: self.now_s))
+        self._scaler = scaler.Scaler(cast(Any, queue), cast(Any, triton), Metrics(), stop=threading.Event())
+
+    def look(self, seconds: int) -> int:
+        """The instances after so long, with a look a bit more than each second."""
+        for _ in range(seconds):
+            self.now_s += 1.01
+            self._scaler.look()
+        return self.count
+
+    def _read(self) -> Reading:
+        return reading(depth_follows=True, requests=self.requests, cooldown_s=self._cooldown_s)
+
+    def _load(self, count: int) -> Any:
+        if not self.fails:
+            self.count = count
+        return Failure() if self.fails else SimpleNamespace(done=lambda: True, exception=lambda: None)
+
+
+@pytest.mark.parametrize("cooldown_s", [1, 1.5, 2, 60])
+def test_more_come_however_soon_fewer_do(cooldown_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(monkeypatch, cooldown_s=cooldown_s, count=2)
+    site.requests = 100
+    assert site.look(5) == 4
+
+
+def test_after_fewer_could_not_be_loaded_more_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(monkeypatch, cooldown_s=5, count=3)
+    site.fails = True
+    assert site.look(8) == 3
+    site.requests, site.fails = 100, False
+    assert site.look(5) == 4
+
+
+def test_what_could_not_be_loaded_is_not_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(monkeypatch, cooldown_s=5, count=3)
+    site.requests, site.fails = 100, True
+    site.look(5)
+    site.fails = False
+    assert site.look(5) == 3
+    assert site.look(300) == 4
 
 
 def test_slots_and_depth_follow_the_instances() -> None:

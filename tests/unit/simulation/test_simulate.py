@@ -4,6 +4,7 @@ import json
 import math
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,14 @@ def test_a_burst_from_nothing_is_held_and_all_of_it_answered() -> None:
     assert max(each.wanted for each in result.points) > 4, "it scales on from there"
 
 
+@pytest.mark.parametrize("is_entry", [True, False])
+def test_those_that_wait_are_load_of_the_entry(is_entry: bool) -> None:
+    rest = replace(REST, is_entry=is_entry)
+    result = simulate([300 + number / 1000 for number in range(900)], rest=rest)
+    found = [at_s for at_s, _, _, decider in list_changes(result) if decider == "panic" and at_s < 310]
+    assert bool(found) is is_entry, "nobody is up before"
+
+
 def test_more_than_may_wait_are_refused_and_none_waits_for_ever() -> None:
     few = Rest(idle_s=60, patience_s=5, most_held=2)
     result = simulate([300.0, 300.1, 300.2], rest=few)
@@ -120,7 +129,7 @@ def test_more_than_may_wait_are_refused_and_none_waits_for_ever() -> None:
 
 
 def test_to_sleep_costs_less_and_loses_nobody() -> None:
-    arrivals = [at_s for at_s in build_shape("constant:2", duration_s=600, seed=1) if not 100 < at_s < 400]
+    arrivals = [at_s for at_s in build_shape("constant:0.5", duration_s=600, seed=1) if not 100 < at_s < 400]
     asleep, awake = simulate(arrivals, rest=REST), simulate(arrivals)
     assert asleep.count_failed() == awake.count_failed() == 0
     assert asleep.instance_s < 0.8 * awake.instance_s
@@ -250,3 +259,23 @@ def test_a_target_that_cannot_be_simulated(manifest: Path) -> None:
     done = forebay("simulate", str(manifest), "--shape", "constant:5", "--service-time", "1s")
     assert done.returncode == 1
     assert "doesn't follow the queue" in " ".join(done.stderr.split())
+
+
+def test_targets_that_are_not_simulated_are_named(manifest: Path) -> None:
+    options = ["--shape", "constant:5", "--duration", "1m", "--service-time", "1s"]
+    assert "not simulated" not in forebay("simulate", str(manifest), *options).stdout
+    manifest.write_text(
+        MANIFEST.replace("{queue: 4}", "{queue: 4, queueTime: 1s, cpu: 70}, metrics: [{type: External}]")
+    )
+    told = forebay("simulate", str(manifest), *options).stdout
+    named = "autoscaling.target.queueTime, autoscaling.target.cpu, autoscaling.metrics"
+    assert f"not simulated: {named}, which may ask for more instances" in told
+
+
+def test_a_price_of_gpus_that_are_claimed_is_refused(manifest: Path) -> None:
+    manifest.write_text(MANIFEST.replace("{count: 2}", "{claim: shared}"))
+    options = ["--shape", "constant:5", "--duration", "1m", "--service-time", "1s"]
+    assert forebay("simulate", str(manifest), *options).returncode == 0
+    done = forebay("simulate", str(manifest), *options, "--gpu-hour-price", "3")
+    assert done.returncode == 1
+    assert "leave the price out, or write gpu: {count: 1}" in " ".join(done.stderr.split())

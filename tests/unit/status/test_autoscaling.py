@@ -1,10 +1,12 @@
 """What is told of autoscaling, from what HorizontalPodAutoscalers say of themselves."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from forebay.api.status import ModelDeploymentStatus
+from forebay.rollout.state import RevisionState
 from forebay.status import is_settled
 from tests.unit.status.scene import MANIFEST, TRANSFORMER, Scene, get_condition, told
 
@@ -124,3 +126,17 @@ def test_keda() -> None:
     ready = scaler(scene, kind="ScaledObject", Ready=("True", "ScaledObjectReady", "defined correctly"))
     scene.scalers = [scaler(scene, **GOOD), ready]
     assert told(scene.summarize(), "Autoscaling") == ("True", "Following")
+
+
+def test_what_serves_is_told_of_and_not_what_was_aborted() -> None:
+    old = "digits-predictor-0123abcd"
+    scene = Scene(SCALED, active=RevisionState(name="old", workloads=(old,)))
+    planned = replace(scene.target.entry, name=old)
+    aborted = scene.build_deployment(scene.target.entry) | {"spec": {"replicas": 0}}
+    scene.deployments = {old: scene.build_deployment(planned), scene.target.entry.name: aborted}
+    assert "Autoscaling" not in {each["type"] for each in scene.summarize()["conditions"]}, "it wasn't scaled"
+    for says, expected in ((GOOD, ("True", "Following")), (GOOD | {"ScalingActive": SILENT}, ("False", "NoMetrics"))):
+        made = scaler(scene, **says)
+        made["spec"]["scaleTargetRef"]["name"] = old
+        scene.scalers = [made]
+        assert told(scene.summarize(), "Autoscaling") == expected

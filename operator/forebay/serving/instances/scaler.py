@@ -10,7 +10,7 @@ import time
 
 import grpc
 
-from forebay.serving.instances.decision import Pauses, Sample, decide
+from forebay.serving.instances.decision import SURE_S, Pauses, Sample, decide
 from forebay.serving.instances.metrics import Metrics
 from forebay.serving.instances.queue import Queue, Reading, Unreached
 from forebay.serving.instances.triton import Loaded, Triton, describe
@@ -59,7 +59,8 @@ class Scaler:
         self._allow(reading, loaded.count)
         now_s = time.monotonic()
         self._samples.append(Sample(at_s=now_s, requests=reading.in_flight + reading.queued))
-        while len(self._samples) > 1 and self._samples[1].at_s <= now_s - reading.limits.cooldown_s:
+        since_s = now_s - max(reading.limits.cooldown_s, SURE_S)
+        while len(self._samples) > 1 and self._samples[1].at_s <= since_s:
             del self._samples[0]
         wanted = self._bound(decide(self._samples, loaded.count, reading.limits, now_s=now_s), loaded.count)
         if wanted != loaded.count:
@@ -85,8 +86,9 @@ class Scaler:
             _log.info("%d instances after %.1f s", count, time.monotonic() - began_s)
         elif not self._stop.is_set():
             self._metrics.loads.labels("failed").inc()
-            self._ceiling = loaded.count + max(0, count - loaded.count) // 2
-            self._ceiling_until_s = time.monotonic() + _FAILED_S
+            if count > loaded.count:
+                self._ceiling = loaded.count + (count - loaded.count) // 2
+                self._ceiling_until_s = time.monotonic() + _FAILED_S
             _log.warning("%d instances go on: %d could not be loaded: %s", loaded.count, count, failure)
 
     def _settle(self, count: int) -> bool:
