@@ -105,10 +105,14 @@ class Models:
         folder.mkdir(exist_ok=True)
         user = self._workers.user
         for path in (folder, *folder.rglob("*")):
-            if path.is_file() and not path.is_symlink() and path.stat().st_nlink > 1:
+            is_file = path.is_file() and not path.is_symlink()
+            if is_file and path.stat().st_nlink > 1:
                 path.unlink()
-            elif user is not None and os.geteuid() == 0:
+                continue
+            if user is not None and os.geteuid() == 0:
                 os.chown(path, user, user, follow_symlinks=False)
+            if is_file:
+                self._store.blobs.give_back(path)
 
     def _show(self, volume: Volume, source: "_Source", tree: Tree, *, hit: bool) -> None:
         source.check_digest(tree)
