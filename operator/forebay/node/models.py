@@ -56,24 +56,47 @@ class Models:
                 return
 
     def _bring(self, volume: Volume, source: "_Source", listing: Listing, cancel: Cancel) -> None:
-        known = self._store.known
-        if (tree := source.find(known, listing)) and tree.is_in(self._store.blobs):
-            self._show(volume, source, tree, hit=True)
+        if self._show_known(volume, source, listing):
             return
         name = name_download(source.origin, source.asked.uri, listing)
         with self.flights.turn(name, volume.tell_progress, cancel) as flight:
-            if (tree := source.find(known, listing)) and tree.is_in(self._store.blobs):
-                self._show(volume, source, tree, hit=True)
+            if self._show_known(volume, source, listing):
                 return
             with self._downloads:
                 cancel.check()
                 folder = self._store.downloads / name
-                tree = self._download(source, listing, folder, (volume, flight, cancel))
-                self._show(volume, source, tree, hit=False)
-            shutil.rmtree(folder, ignore_errors=True)
+                listing, fetched = self._download(source, listing, folder, (volume, flight, cancel))
+                try:
+                    self._show_new(volume, source, source.keep(self._store.known, listing, fetched), folder)
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
 
-    def _download(self, source: "_Source", listing: Listing, folder: Path, who: tuple[Volume, Flight, Cancel]) -> Tree:
-        """Fetch what is missing into the store. The folder stays, so that nothing of it is evicted yet."""
+    def _show_known(self, volume: Volume, source: "_Source", listing: Listing) -> bool:
+        """Show what the node has, if that is all. What isn't what the ModelVersion says may be so here alone."""
+        tree = source.find(self._store.known, listing)
+        if tree is None or not tree.is_in(self._store.blobs):
+            return False
+        if not source.is_wanted(tree):
+            source.forget(self._store.known, listing)
+            return False
+        self._show(volume, source, tree, hit=True)
+        return True
+
+    def _show_new(self, volume: Volume, source: "_Source", tree: Tree, folder: Path) -> None:
+        """Show what was downloaded. The folder stays until then, so that nothing of it is evicted."""
+        try:
+            with self._store.room(folder.name, 0):
+                self._show(volume, source, tree, hit=False)
+        except StorageError:
+            # An archive that is larger than it looked: out with it, and nothing else is in the way.
+            shutil.rmtree(folder)
+            self._store.make_room()
+            raise
+
+    def _download(
+        self, source: "_Source", listing: Listing, folder: Path, who: tuple[Volume, Flight, Cancel]
+    ) -> tuple[Listing, Tree]:
+        """Fetch what is missing into the store; what the source lists by then, and what was fetched of it."""
         volume, flight, cancel = who
         known, blobs = self._store.known, self._store.blobs
         have = [item for item in listing.items if (tree := source.find_item(known, item)) and tree.is_in(blobs)]
@@ -89,16 +112,10 @@ class Models:
             asked = {**source.request, "to": str(place.dest), "skip": [[i.path, i.etag, i.size] for i in have]}
             listing = self._workers.run(asked, source.environment, cancel, follow)
             fetched = take_in(place.tree, blobs)
+            # It is unpacked, and would be counted beside its files.
+            shutil.rmtree(place.packed, ignore_errors=True)
         self._counts.downloaded(sum(blobs.find(name).stat().st_size for name in fetched.files.values()))
-        tree = source.keep(known, listing, fetched)
-        try:
-            self._store.make_room()
-        except StorageError:
-            # An archive that is larger than it looked: out with it, and nothing else is in the way.
-            shutil.rmtree(folder)
-            self._store.make_room()
-            raise
-        return tree
+        return listing, fetched
 
     def _prepare(self, folder: Path) -> None:
         """Let the worker go on where another was: what is in the store already is taken out of its hands."""
@@ -115,7 +132,6 @@ class Models:
                 self._store.blobs.give_back(path)
 
     def _show(self, volume: Volume, source: "_Source", tree: Tree, *, hit: bool) -> None:
-        source.check_digest(tree)
         new = volume.folder / "new"
         shutil.rmtree(new, ignore_errors=True)
         size = tree.build(self._store.blobs, new)
@@ -150,23 +166,43 @@ class _Source:
         return None if item.packed else known.get(identify(self._scheme, self.origin, item))
 
     def keep(self, known: Known, listing: Listing, fetched: Tree) -> Tree:
-        """Keep what was fetched by what the source says of it, and answer the whole."""
+        """Keep what was fetched by what the source says of it, and answer the whole.
+
+        Raises StorageError(DigestMismatch), and keeps none of it, where that isn't what the ModelVersion says;
+        FileNotFoundError where a part of it was evicted meanwhile.
+        """
         if any(item.packed for item in listing.items):
             tree = Tree(fetched.files, fetched.links, [*fetched.folders, *listing.folders])
+            self._check_digest(known, listing, tree)
             known.keep(identify_listing(self._scheme, self.origin, listing), tree)
             return tree
-        files = {}
+        files = {item.path: fetched.files[item.path] for item in listing.items if item.path in fetched.files}
+        for item in listing.items:
+            if item.path not in files and (there := self.find_item(known, item)):
+                files[item.path] = there.files[Known.FILE]
+        tree = Tree(files, folders=[*listing.folders])
+        lost = [item.path for item in listing.items if item.path not in files]
+        if not lost:
+            self._check_digest(known, listing, tree)
         for item in listing.items:
             if item.path in fetched.files:
-                files[item.path] = fetched.files[item.path]
                 known.keep(identify(self._scheme, self.origin, item), Tree({Known.FILE: files[item.path]}))
-            elif there := self.find_item(known, item):
-                files[item.path] = there.files[Known.FILE]
-            else:
-                raise FileNotFoundError(item.path)
-        return Tree(files, folders=[*listing.folders])
+        if lost:
+            raise FileNotFoundError(lost[0])
+        return tree
 
-    def check_digest(self, tree: Tree) -> None:
-        """Raise StorageError(DigestMismatch) where the content isn't what the ModelVersion says."""
-        if self.asked.digest:
+    def is_wanted(self, tree: Tree) -> bool:
+        """Whether the content is what the ModelVersion says, if there is one that does."""
+        return self.asked.digest in ("", tree.digest)
+
+    def forget(self, known: Known, listing: Listing) -> None:
+        """Let all of it be downloaded anew."""
+        known.forget(identify_listing(self._scheme, self.origin, listing))
+        for item in listing.items:
+            known.forget(identify(self._scheme, self.origin, item))
+
+    def _check_digest(self, known: Known, listing: Listing, tree: Tree) -> None:
+        if not self.is_wanted(tree):
+            # What was here already may be what is wrong.
+            self.forget(known, listing)
             require_digest(tree.digest, self.asked.digest, where=redact(self.asked.uri), names=tree.files)

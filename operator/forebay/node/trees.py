@@ -78,6 +78,11 @@ class Known:
         if identity:
             write_json(self._find(identity), asdict(tree))
 
+    def forget(self, identity: str) -> None:
+        """Delete what was kept."""
+        if identity:
+            self._find(identity).unlink(missing_ok=True)
+
     def forget_lost(self, blobs: Blobs) -> None:
         """Delete what speaks of files that were evicted."""
         for path in self._folder.glob("??/*"):
