@@ -3,7 +3,8 @@
 import os
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -56,22 +57,24 @@ class Models:
                 return
 
     def _bring(self, volume: Volume, source: "_Source", listing: Listing, cancel: Cancel) -> None:
-        if self._show_known(volume, source, listing):
+        if self._show_known(volume, source, listing, cancel):
             return
         name = name_download(source.origin, source.asked.uri, listing)
         with self.flights.turn(name, volume.tell_progress, cancel) as flight:
-            if self._show_known(volume, source, listing):
+            if self._show_known(volume, source, listing, cancel):
                 return
             with self._downloads:
                 cancel.check()
                 folder = self._store.downloads / name
                 listing, fetched = self._download(source, listing, folder, (volume, flight, cancel))
                 try:
-                    self._show_new(volume, source, source.keep(self._store.known, listing, fetched), folder)
+                    tree = source.keep(self._store.known, listing, fetched)
+                    with self._room_to_show(folder):
+                        self._show(volume, source, tree, cancel, hit=False)
                 finally:
                     shutil.rmtree(folder, ignore_errors=True)
 
-    def _show_known(self, volume: Volume, source: "_Source", listing: Listing) -> bool:
+    def _show_known(self, volume: Volume, source: "_Source", listing: Listing, cancel: Cancel) -> bool:
         """Show what the node has, if that is all. What isn't what the ModelVersion says may be so here alone."""
         tree = source.find(self._store.known, listing)
         if tree is None or not tree.is_in(self._store.blobs):
@@ -79,14 +82,15 @@ class Models:
         if not source.is_wanted(tree):
             source.forget(self._store.known, listing)
             return False
-        self._show(volume, source, tree, hit=True)
+        self._show(volume, source, tree, cancel, hit=True)
         return True
 
-    def _show_new(self, volume: Volume, source: "_Source", tree: Tree, folder: Path) -> None:
-        """Show what was downloaded. The folder stays until then, so that nothing of it is evicted."""
+    @contextmanager
+    def _room_to_show(self, folder: Path) -> Iterator[None]:
+        """Make room for what came of a download. Its folder stays meanwhile, so that nothing of it is evicted."""
         try:
             with self._store.room(folder.name, 0):
-                self._show(volume, source, tree, hit=False)
+                yield
         except StorageError:
             # An archive that is larger than it looked: out with it, and nothing else is in the way.
             shutil.rmtree(folder)
@@ -111,7 +115,7 @@ class Models:
         with self._store.room(folder.name, sum(missing)):
             asked = {**source.request, "to": str(place.dest), "skip": [[i.path, i.etag, i.size] for i in have]}
             listing = self._workers.run(asked, source.environment, cancel, follow)
-            fetched = take_in(place.tree, blobs)
+            fetched = take_in(place.tree, blobs, cancel.check)
             # It is unpacked, and would be counted beside its files.
             shutil.rmtree(place.packed, ignore_errors=True)
         self._counts.downloaded(sum(blobs.find(name).stat().st_size for name in fetched.files.values()))
@@ -131,11 +135,18 @@ class Models:
             if is_file:
                 self._store.blobs.give_back(path)
 
-    def _show(self, volume: Volume, source: "_Source", tree: Tree, *, hit: bool) -> None:
+    def _show(self, volume: Volume, source: "_Source", tree: Tree, cancel: Cancel, *, hit: bool) -> None:
+        # The volume may be gone, and isn't to come back.
+        cancel.check()
         new = volume.folder / "new"
         shutil.rmtree(new, ignore_errors=True)
-        size = tree.build(self._store.blobs, new)
-        volume.show(new)
+        try:
+            size = tree.build(self._store.blobs, new, cancel.check)
+            volume.show(new)
+        except BaseException:
+            # Its links are a use of the files.
+            shutil.rmtree(new, ignore_errors=True)
+            raise
         model = self._store.catalog.keep(source.origin, source.asked.uri, tree, size)
         self._counts.filled(hit=hit)
         volume.tell_complete(size, hit=hit, model=model)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from forebay.node.child import Cancel, Workers
+from forebay.node.child import Cancel, Cancelled, Workers
 from forebay.node.counts import Counts
 from forebay.node.models import Models
 from forebay.node.roles import Roles
@@ -134,3 +134,55 @@ def test_what_the_version_does_not_mean_is_not_kept(models: Models, store: Store
     bucket.fetched.clear()
     fill(models, store, "csi-2", digest=digest_of(bucket.files))
     assert bucket.fetched == ["a", "b"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_volume_that_is_gone_does_not_come_back(
+    models: Models, store: Store, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    if known:
+        fill(models, store, "csi-0").remove()
+    volume, asked = ask(store)
+    cancel, call = Cancel(), store.blobs.has if known else store.blobs.add
+
+    def late(argument: Any) -> object:
+        found = call(argument)
+        # The kubelet waits no longer.
+        cancel.set()
+        volume.remove()
+        return found
+
+    monkeypatch.setattr(store.blobs, "has" if known else "add", late)
+    with pytest.raises(Cancelled):
+        models.fill(volume, asked, {}, cancel)
+    assert not volume.folder.exists()
+
+
+def test_a_volume_that_goes_while_its_model_is_taken_in(
+    models: Models, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, asked = ask(store)
+    cancel, add = Cancel(), store.blobs.add
+    added: list[str] = []
+
+    def add_long(path: Path) -> str:
+        added.append(path.name)
+        cancel.set()
+        return add(path)
+
+    monkeypatch.setattr(store.blobs, "add", add_long)
+    with pytest.raises(Cancelled):
+        models.fill(volume, asked, {}, cancel)
+    assert added == ["a"]
+
+
+def test_what_could_not_be_shown_pins_nothing(models: Models, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume, asked = ask(store)
+
+    def fail(_: Volume, __: Path) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Volume, "show", fail)
+    with pytest.raises(OSError, match="no space left"):
+        models.fill(volume, asked, {}, Cancel())
+    assert not (volume.folder / "new").exists()
