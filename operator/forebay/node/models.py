@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from forebay.node.child import Cancel, Workers
 from forebay.node.counts import Counts
 from forebay.node.credentials import build_environment, check_endpoints
-from forebay.node.flights import Flight, Flights
+from forebay.node.flights import Flight, Flights, slot
 from forebay.node.identity import find_origin, identify, identify_listing, name_download
 from forebay.node.roles import Roles
 from forebay.node.store import Store
@@ -45,8 +45,7 @@ class Models:
         source = _Source(asked, environment, find_origin(asked.uri, environment), role.token)
         for last in (*[False] * (_TRIES - 1), True):
             # With the volume's own credentials, whatever is there already.
-            with self._listings:
-                cancel.check()
+            with slot(self._listings, cancel):
                 listing = self._workers.run(source.request, environment, cancel)
             try:
                 self._bring(volume, source, listing, cancel)
@@ -63,8 +62,7 @@ class Models:
         with self.flights.turn(name, volume.tell_progress, cancel) as flight:
             if self._show_known(volume, source, listing, cancel):
                 return
-            with self._downloads:
-                cancel.check()
+            with slot(self._downloads, cancel, volume):
                 folder = self._store.downloads / name
                 listing, fetched = self._download(source, listing, folder, (volume, flight, cancel))
                 try:

@@ -1,5 +1,7 @@
 """How models come into a node's store, and what is left of a try that failed."""
 
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -186,3 +188,22 @@ def test_what_could_not_be_shown_pins_nothing(models: Models, store: Store, monk
     with pytest.raises(OSError, match="no space left"):
         models.fill(volume, asked, {}, Cancel())
     assert not (volume.folder / "new").exists()
+
+
+def test_who_waits_for_other_downloads_says_so_and_can_go(models: Models, store: Store) -> None:
+    volume, asked = ask(store)
+    cancel, ended = Cancel(), threading.Event()
+
+    def work() -> None:
+        with pytest.raises(Cancelled):
+            models.fill(volume, asked, {}, cancel)
+        ended.set()
+
+    with models._downloads:
+        threading.Thread(target=work, daemon=True).start()
+        deadline_s = time.monotonic() + 30
+        while "message" not in volume.read_state() and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        assert volume.read_state()["message"] == "waits for other downloads of this node"
+        cancel.set()
+        assert ended.wait(30)
