@@ -151,11 +151,14 @@ def test_what_is_there_is_not_uploaded_again(site: Site, model: Path) -> None:
         for each in site.plane.get("mv", "-n", site.namespace)["items"]
     }
     assert found == {"digits-1": [], "digits-2": ["champion"]}
-    # An upload that ended half way: what lacks is sent, and what belongs to nothing is told of.
+    # What belongs to something else is told of, and stays.
     site.bucket.put(f"{site.namespace}/digits/3/labels.txt", b"half")
     (model / "labels.txt").write_text("cero\nuno\n")
-    assert f"{site.to}/digits/3: 3 files uploaded" in site.run(*push).stdout
-    site.bucket.put(f"{site.namespace}/digits/4/stray.bin", b"stray")
+    clash = site.run(*push)
+    assert "digits/3 holds labels.txt already, with other content" in " ".join(clash.stderr.split())
+    assert site.list_objects("digits/3/").keys() == {"labels.txt"}
+    assert "3 files uploaded" in site.run(*push, "--version", "three").stdout
+    site.bucket.put(f"{site.namespace}/digits/3/stray.bin", b"stray")
     (model / "labels.txt").write_text("0\n1\n")
     stray = site.run(*push)
     assert "holds 1 files that are not of this model, such as stray.bin" in stray.stderr

@@ -22,7 +22,9 @@ class CachedModel(Model):
         description="Cached (its files are there), Downloading, or Failed, for the pods that wait for it."
     )
     progress_pct: int | None = Field(default=None, ge=0, le=100, description="How much is downloaded, in percent.")
-    message: str = Field(default="", max_length=2048, description="Why it failed, and what to do about it.")
+    message: str = Field(
+        default="", max_length=2048, description="Why it failed, and what to do about it; or what it waits for."
+    )
     digest: str = Field(default="", max_length=71, description="The digest of its content, as a ModelVersion has it.")
     bytes: Bytes | None = Field(default=None, description="Its size. What models share is counted in each of them.")
     pods: Count = Field(description="Pods of the node that use it, or wait for it. What is in use is never evicted.")

@@ -13,7 +13,7 @@ from forebay.node.counts import Counts
 from forebay.node.store import Store
 from forebay.node.volumes import Asked, Volume, find_volume, list_volumes
 from forebay.serving.environments.errors import InstallError
-from forebay.serving.storage.errors import StorageError, from_os_error
+from forebay.serving.storage.errors import Reason, StorageError, from_os_error
 
 _log = logging.getLogger(__name__)
 # The kubelet publishes again whenever it looks at a pod.
@@ -115,6 +115,9 @@ class Agent:
             self._fail(volume, asked, error)
         except OSError as error:
             self._fail(volume, asked, from_os_error(error, self._store.root))
+        except Exception as error:  # noqa: BLE001  (or the pod would wait for ever)
+            _log.exception("%s/%s", asked.namespace, asked.pod)
+            self._fail(volume, asked, _unforeseen(error))
         finally:
             with self._lock:
                 self._running.pop(volume_id, None)
@@ -123,3 +126,12 @@ class Agent:
         _log.warning("%s/%s: %s: %s", asked.namespace, asked.pod, error.reason, error.message)
         self._counts.failed()
         volume.tell_failure(error)
+
+
+def _unforeseen(error: Exception) -> StorageError:
+    # By its kind alone: its text may hold what is secret.
+    return StorageError(
+        Reason.SERVER_ERROR,
+        f"the node's agent met what it isn't made for ({type(error).__name__}), and tries again: `kubectl logs` of the "
+        "node's agent has more",
+    )

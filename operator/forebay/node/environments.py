@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from forebay.node.child import Cancel, Workers
 from forebay.node.counts import Counts
 from forebay.node.credentials import OF_INDEX, build_index_environment
-from forebay.node.flights import Flight, Flights
+from forebay.node.flights import Flight, Flights, slot
 from forebay.node.store import Store
 from forebay.node.volumes import Asked, Volume
 from forebay.serving.environments.environment import Environment
@@ -69,8 +69,7 @@ class Environments:
             if folders.has(wanted.name):
                 self._show(volume, wanted, hit=True)
                 return
-            with self._installs:
-                cancel.check()
+            with slot(self._installs, cancel, volume):
                 place = self._prepare(wanted)
                 with self._store.room(wanted.name, 0), _cleared(place):
                     self._install(place, wanted, (volume, flight, cancel))

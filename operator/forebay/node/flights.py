@@ -5,9 +5,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from forebay.node.child import Cancel
+from forebay.node.volumes import Volume
 from forebay.serving.storage.progress import Progress
 
 _LOOK_EVERY_S = 0.2
+
+
+@contextmanager
+def slot(among: threading.Semaphore, cancel: Cancel, volume: Volume | None = None) -> Iterator[None]:
+    """Wait for one of those that run at once, and say so in the volume. Raises Cancelled."""
+    if not among.acquire(blocking=False):
+        if volume:
+            volume.tell_waiting()
+        while not among.acquire(timeout=_LOOK_EVERY_S):
+            cancel.check()
+        if volume:
+            volume.tell_progress(None)
+    try:
+        cancel.check()
+        yield
+    finally:
+        among.release()
 
 
 class Flight:

@@ -8,8 +8,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
+from forebay.serving.storage.errors import split
 from forebay.serving.storage.source import Item, Listing
 
 # The variables that say which server an address is of.
@@ -25,8 +25,8 @@ _S3_SUM = re.compile(r"[0-9a-f]{32}(-\d+)?")
 
 
 def find_origin(uri: str, environ: Mapping[str, str]) -> str:
-    """The server, and the bucket or repository of it, whose word counts."""
-    parts = urlsplit(uri.partition("#")[0])
+    """The server, and the bucket or repository of it, whose word counts. Raises StorageError(UnsupportedURI)."""
+    parts = split(uri.partition("#")[0])
     endpoint = next((environ[name] for name in _ENDPOINTS.get(parts.scheme, ()) if environ.get(name)), "")
     if parts.scheme == "https":
         return _hash("https", uri.partition("#")[0])

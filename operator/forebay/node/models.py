@@ -3,14 +3,15 @@
 import os
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from forebay.node.child import Cancel, Workers
 from forebay.node.counts import Counts
 from forebay.node.credentials import build_environment, check_endpoints
-from forebay.node.flights import Flight, Flights
+from forebay.node.flights import Flight, Flights, slot
 from forebay.node.identity import find_origin, identify, identify_listing, name_download
 from forebay.node.roles import Roles
 from forebay.node.store import Store
@@ -44,8 +45,7 @@ class Models:
         source = _Source(asked, environment, find_origin(asked.uri, environment), role.token)
         for last in (*[False] * (_TRIES - 1), True):
             # With the volume's own credentials, whatever is there already.
-            with self._listings:
-                cancel.check()
+            with slot(self._listings, cancel):
                 listing = self._workers.run(source.request, environment, cancel)
             try:
                 self._bring(volume, source, listing, cancel)
@@ -56,24 +56,49 @@ class Models:
                 return
 
     def _bring(self, volume: Volume, source: "_Source", listing: Listing, cancel: Cancel) -> None:
-        known = self._store.known
-        if (tree := source.find(known, listing)) and tree.is_in(self._store.blobs):
-            self._show(volume, source, tree, hit=True)
+        if self._show_known(volume, source, listing, cancel):
             return
         name = name_download(source.origin, source.asked.uri, listing)
         with self.flights.turn(name, volume.tell_progress, cancel) as flight:
-            if (tree := source.find(known, listing)) and tree.is_in(self._store.blobs):
-                self._show(volume, source, tree, hit=True)
+            if self._show_known(volume, source, listing, cancel):
                 return
-            with self._downloads:
-                cancel.check()
+            with slot(self._downloads, cancel, volume):
                 folder = self._store.downloads / name
-                tree = self._download(source, listing, folder, (volume, flight, cancel))
-                self._show(volume, source, tree, hit=False)
-            shutil.rmtree(folder, ignore_errors=True)
+                listing, fetched = self._download(source, listing, folder, (volume, flight, cancel))
+                try:
+                    tree = source.keep(self._store.known, listing, fetched)
+                    with self._room_to_show(folder):
+                        self._show(volume, source, tree, cancel, hit=False)
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
 
-    def _download(self, source: "_Source", listing: Listing, folder: Path, who: tuple[Volume, Flight, Cancel]) -> Tree:
-        """Fetch what is missing into the store. The folder stays, so that nothing of it is evicted yet."""
+    def _show_known(self, volume: Volume, source: "_Source", listing: Listing, cancel: Cancel) -> bool:
+        """Show what the node has, if that is all. What isn't what the ModelVersion says may be so here alone."""
+        tree = source.find(self._store.known, listing)
+        if tree is None or not tree.is_in(self._store.blobs):
+            return False
+        if not source.is_wanted(tree):
+            source.forget(self._store.known, listing)
+            return False
+        self._show(volume, source, tree, cancel, hit=True)
+        return True
+
+    @contextmanager
+    def _room_to_show(self, folder: Path) -> Iterator[None]:
+        """Make room for what came of a download. Its folder stays meanwhile, so that nothing of it is evicted."""
+        try:
+            with self._store.room(folder.name, 0):
+                yield
+        except StorageError:
+            # An archive that is larger than it looked: out with it, and nothing else is in the way.
+            shutil.rmtree(folder)
+            self._store.make_room()
+            raise
+
+    def _download(
+        self, source: "_Source", listing: Listing, folder: Path, who: tuple[Volume, Flight, Cancel]
+    ) -> tuple[Listing, Tree]:
+        """Fetch what is missing into the store; what the source lists by then, and what was fetched of it."""
         volume, flight, cancel = who
         known, blobs = self._store.known, self._store.blobs
         have = [item for item in listing.items if (tree := source.find_item(known, item)) and tree.is_in(blobs)]
@@ -88,34 +113,38 @@ class Models:
         with self._store.room(folder.name, sum(missing)):
             asked = {**source.request, "to": str(place.dest), "skip": [[i.path, i.etag, i.size] for i in have]}
             listing = self._workers.run(asked, source.environment, cancel, follow)
-            fetched = take_in(place.tree, blobs)
+            fetched = take_in(place.tree, blobs, cancel.check)
+            # It is unpacked, and would be counted beside its files.
+            shutil.rmtree(place.packed, ignore_errors=True)
         self._counts.downloaded(sum(blobs.find(name).stat().st_size for name in fetched.files.values()))
-        tree = source.keep(known, listing, fetched)
-        try:
-            self._store.make_room()
-        except StorageError:
-            # An archive that is larger than it looked: out with it, and nothing else is in the way.
-            shutil.rmtree(folder)
-            self._store.make_room()
-            raise
-        return tree
+        return listing, fetched
 
     def _prepare(self, folder: Path) -> None:
         """Let the worker go on where another was: what is in the store already is taken out of its hands."""
         folder.mkdir(exist_ok=True)
         user = self._workers.user
         for path in (folder, *folder.rglob("*")):
-            if path.is_file() and not path.is_symlink() and path.stat().st_nlink > 1:
+            is_file = path.is_file() and not path.is_symlink()
+            if is_file and path.stat().st_nlink > 1:
                 path.unlink()
-            elif user is not None and os.geteuid() == 0:
+                continue
+            if user is not None and os.geteuid() == 0:
                 os.chown(path, user, user, follow_symlinks=False)
+            if is_file:
+                self._store.blobs.give_back(path)
 
-    def _show(self, volume: Volume, source: "_Source", tree: Tree, *, hit: bool) -> None:
-        source.check_digest(tree)
+    def _show(self, volume: Volume, source: "_Source", tree: Tree, cancel: Cancel, *, hit: bool) -> None:
+        # The volume may be gone, and isn't to come back.
+        cancel.check()
         new = volume.folder / "new"
         shutil.rmtree(new, ignore_errors=True)
-        size = tree.build(self._store.blobs, new)
-        volume.show(new)
+        try:
+            size = tree.build(self._store.blobs, new, cancel.check)
+            volume.show(new)
+        except BaseException:
+            # Its links are a use of the files.
+            shutil.rmtree(new, ignore_errors=True)
+            raise
         model = self._store.catalog.keep(source.origin, source.asked.uri, tree, size)
         self._counts.filled(hit=hit)
         volume.tell_complete(size, hit=hit, model=model)
@@ -146,23 +175,43 @@ class _Source:
         return None if item.packed else known.get(identify(self._scheme, self.origin, item))
 
     def keep(self, known: Known, listing: Listing, fetched: Tree) -> Tree:
-        """Keep what was fetched by what the source says of it, and answer the whole."""
+        """Keep what was fetched by what the source says of it, and answer the whole.
+
+        Raises StorageError(DigestMismatch), and keeps none of it, where that isn't what the ModelVersion says;
+        FileNotFoundError where a part of it was evicted meanwhile.
+        """
         if any(item.packed for item in listing.items):
             tree = Tree(fetched.files, fetched.links, [*fetched.folders, *listing.folders])
+            self._check_digest(known, listing, tree)
             known.keep(identify_listing(self._scheme, self.origin, listing), tree)
             return tree
-        files = {}
+        files = {item.path: fetched.files[item.path] for item in listing.items if item.path in fetched.files}
+        for item in listing.items:
+            if item.path not in files and (there := self.find_item(known, item)):
+                files[item.path] = there.files[Known.FILE]
+        tree = Tree(files, folders=[*listing.folders])
+        lost = [item.path for item in listing.items if item.path not in files]
+        if not lost:
+            self._check_digest(known, listing, tree)
         for item in listing.items:
             if item.path in fetched.files:
-                files[item.path] = fetched.files[item.path]
                 known.keep(identify(self._scheme, self.origin, item), Tree({Known.FILE: files[item.path]}))
-            elif there := self.find_item(known, item):
-                files[item.path] = there.files[Known.FILE]
-            else:
-                raise FileNotFoundError(item.path)
-        return Tree(files, folders=[*listing.folders])
+        if lost:
+            raise FileNotFoundError(lost[0])
+        return tree
 
-    def check_digest(self, tree: Tree) -> None:
-        """Raise StorageError(DigestMismatch) where the content isn't what the ModelVersion says."""
-        if self.asked.digest:
+    def is_wanted(self, tree: Tree) -> bool:
+        """Whether the content is what the ModelVersion says, if there is one that does."""
+        return self.asked.digest in ("", tree.digest)
+
+    def forget(self, known: Known, listing: Listing) -> None:
+        """Let all of it be downloaded anew."""
+        known.forget(identify_listing(self._scheme, self.origin, listing))
+        for item in listing.items:
+            known.forget(identify(self._scheme, self.origin, item))
+
+    def _check_digest(self, known: Known, listing: Listing, tree: Tree) -> None:
+        if not self.is_wanted(tree):
+            # What was here already may be what is wrong.
+            self.forget(known, listing)
             require_digest(tree.digest, self.asked.digest, where=redact(self.asked.uri), names=tree.files)

@@ -69,6 +69,8 @@ def _describe_unfinished(volumes: Sequence[Seen]) -> list[Json]:
         entry["pods"] += 1
         if state == FAILED:
             entry["message"] = f"{each.state.get('reason')}: {each.state.get('message')}"[:2048]
+        elif "message" in each.state:
+            entry["message"] = str(each.state["message"])[:2048]
         elif "bytes" not in each.state or each.state.get("total"):
             # What libraries come to nobody knows before.
             entry["progressPct"] = max(entry.get("progressPct", 0), _find_pct(each.state))
@@ -87,4 +89,6 @@ def _summarize(shown: Sequence[Json]) -> str:
 
 def _show(model: Json) -> str:
     extra = f" {model['progressPct']} %" if "progressPct" in model else ""
+    if model["state"] == DOWNLOADING and "message" in model and not model.get("progressPct"):
+        extra = f", {model['message']}"
     return f"{model['uri']}: {model['state']}{extra}"[:512]

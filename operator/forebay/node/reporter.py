@@ -42,6 +42,9 @@ class Reporter:
             except (httpx.HTTPError, OSError) as error:
                 _log.warning("the NodeCache can't be written, tried again soon: %s", error)
                 self._written, pause_s = None, PAUSE_S
+            except Exception:  # noqa: BLE001  (or nothing would be written any more)
+                _log.exception("the NodeCache can't be written, tried again soon")
+                self._written, pause_s = None, PAUSE_S
 
     def _look(self) -> None:
         status = self._describe()

@@ -97,11 +97,13 @@ class Store:
         excess = max(self._find_excess())
         if excess > 0:
             gained = self._evict(excess)
+            if gained < excess:
+                self._drop_downloads()
+                # What these alone held.
+                gained += self._evict(max(self._find_excess()))
             if gained:
                 self._on_evicted(gained)
                 self.forget_lost()
-            if gained < excess:
-                self._drop_downloads()
         # A disk that is full of other things is the download's to tell.
         excess, _ = self._find_excess()
         if excess > 0:

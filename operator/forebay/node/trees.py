@@ -2,11 +2,16 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from forebay.node.blobs import Blobs, digest_of
 from forebay.serving.storage.content import build_digest
+
+
+def go_on() -> None:
+    """Nobody ends it."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +31,17 @@ class Tree:
         """Whether all its files are there."""
         return all(blobs.has(name) for name in self.files.values())
 
-    def build(self, blobs: Blobs, folder: Path) -> int:
-        """Make the folder, which isn't there yet, and answer its size. Raises FileNotFoundError for what is evicted."""
-        folder.mkdir(parents=True)
+    def build(self, blobs: Blobs, folder: Path, check: Callable[[], None] = go_on) -> int:
+        """Make the folder, which isn't there yet, and answer its size. Raises FileNotFoundError for what is evicted.
+
+        `check` is called before each file, and raises what ends it.
+        """
+        folder.mkdir()
         for path in self.folders:
             (folder / path).mkdir(parents=True, exist_ok=True)
         size = 0
         for path, name in self.files.items():
+            check()
             place = folder / path
             place.parent.mkdir(parents=True, exist_ok=True)
             blobs.link(name, place)
@@ -43,10 +52,11 @@ class Tree:
         return size
 
 
-def take_in(folder: Path, blobs: Blobs) -> Tree:
-    """A folder's files into the store."""
+def take_in(folder: Path, blobs: Blobs, check: Callable[[], None] = go_on) -> Tree:
+    """A folder's files into the store. `check` is called before each, and raises what ends it."""
     tree = Tree()
     for path in sorted(folder.rglob("*")):
+        check()
         name = str(path.relative_to(folder))
         if path.is_symlink():
             tree.links[name] = str(path.readlink())
@@ -77,6 +87,11 @@ class Known:
         """Keep what became of it. Nothing is kept where there is no identity."""
         if identity:
             write_json(self._find(identity), asdict(tree))
+
+    def forget(self, identity: str) -> None:
+        """Delete what was kept."""
+        if identity:
+            self._find(identity).unlink(missing_ok=True)
 
     def forget_lost(self, blobs: Blobs) -> None:
         """Delete what speaks of files that were evicted."""

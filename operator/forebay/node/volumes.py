@@ -89,12 +89,15 @@ class Volume:
 
     def tell_progress(self, progress: Progress | None) -> None:
         """Say how far the download is; None: that it is about to begin, and what came of the last try."""
-        last = {key: value for key, value in self.read_state().items() if key in ("reason", "message")}
-        done = last if progress is None else {
+        done = self._read_failure() if progress is None else {
             "bytes": progress.bytes_done, "total": progress.bytes_total,
             "files": progress.files_done, "files_total": progress.files_total,
         }  # fmt: skip
         self._tell(state=DOWNLOADING, **done)
+
+    def tell_waiting(self) -> None:
+        """Say that others are downloaded first; what came of the last try is worth more."""
+        self._tell(state=DOWNLOADING, **(self._read_failure() or {"message": "waits for other downloads of this node"}))
 
     def tell_failure(self, error: StorageError | InstallError) -> None:
         """Say why there are no files."""
@@ -113,6 +116,10 @@ class Volume:
     def remove(self) -> None:
         """Delete it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _read_failure(self) -> dict[str, Any]:
+        last = self.read_state()
+        return {key: last[key] for key in ("reason", "message")} if "reason" in last else {}
 
     def _tell(self, **state: object) -> None:
         if self.shown.is_dir():  # else it is gone

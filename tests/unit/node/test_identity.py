@@ -3,6 +3,7 @@
 import pytest
 
 from forebay.node.identity import find_origin, identify, identify_listing, name_download
+from forebay.serving.storage.errors import StorageError
 from forebay.serving.storage.source import Item, Listing
 
 MD5 = "9e107d9d372bb6826bd81d3542a419d6"
@@ -40,6 +41,11 @@ def test_one_bucket_or_repository_is_one_origin(one: str, other: str) -> None:
 )
 def test_what_another_says_does_not_count(one: str, other: str) -> None:
     assert find_origin(one, {}) != find_origin(other, {})
+
+
+def test_an_address_that_is_none_has_no_origin() -> None:
+    with pytest.raises(StorageError, match="s3://models\\[old/x is no address"):
+        find_origin("s3://models[old/x", {})
 
 
 def test_a_server_of_ones_own_is_another_origin() -> None:

@@ -81,3 +81,23 @@ def test_it_is_bounded() -> None:
     assert status["cached"] == 1000
     assert status["summary"].endswith(" more")
     NodeCacheStatus.model_validate(status)
+
+
+def test_what_waits_for_others_says_so(tmp_path: Path) -> None:
+    volume = Volume(tmp_path)
+    volume.make(Asked("model", "s3://b/x", "", "default", "pod", "/target"))
+    volume.tell_progress(None)
+    volume.tell_waiting()
+    status = build_status([], [Seen("s3://b/x", volume.read_state())], used_bytes=0)
+    assert status["summary"] == "s3://b/x: Downloading, waits for other downloads of this node"
+    assert "progressPct" not in status["models"][0]
+    both = [Seen("s3://b/x", volume.read_state()), Seen("s3://b/x", {"state": "Downloading"})]
+    assert build_status([], both, used_bytes=0)["summary"] == status["summary"], "who waits for that one waits, too"
+    NodeCacheStatus.model_validate(status)
+    volume.tell_progress(None)
+    status = build_status([], [Seen("s3://b/x", volume.read_state())], used_bytes=0)
+    assert status["summary"] == "s3://b/x: Downloading 0 %"
+    volume.tell_failure(StorageError(Reason.ACCESS_DENIED, "no"))
+    volume.tell_waiting()
+    (model,) = build_status([], [Seen("s3://b/x", volume.read_state())], used_bytes=0)["models"]
+    assert (model["state"], model["message"]) == ("Failed", "AccessDenied: no")

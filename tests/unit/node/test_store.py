@@ -89,6 +89,16 @@ def test_downloads_that_nobody_goes_on_with_make_room(store: Store) -> None:
         assert not (store.downloads / "left").exists()
 
 
+def test_what_such_a_download_alone_holds_makes_room_too(store: Store) -> None:
+    left = store.downloads / "left"
+    left.mkdir()
+    (left / "taken").write_bytes(b"x" * 30 * KIB)
+    taken = take_in(left, store.blobs)
+    with store.room("new", 30 * KIB):
+        assert not left.exists()
+        assert not taken.is_in(store.blobs)
+
+
 def test_torn_records_are_none(store: Store) -> None:
     store.known.keep("a" * 64, Tree({"file": "x"}))
     path = store.root / "known/aa" / ("a" * 64)

@@ -12,6 +12,7 @@ from typing import IO
 
 from forebay.serving.storage.archive_members import Kind, Member, read_tar, read_zip
 from forebay.serving.storage.errors import Reason, StorageError, show_bytes
+from forebay.serving.storage.paths import is_path
 
 MOST_FILES = 20_000
 # Weights hardly shrink; text shrinks tenfold. Small archives may be what they like, up to the floor.
@@ -93,6 +94,8 @@ class _Unpacking:
         if member.kind is Kind.OTHER:
             raise self._unsafe(f"{member.path!r} is a device, a pipe or the like")
         path = posixpath.normpath(member.path)
+        if not is_path(path) and path != ".":
+            raise self._unsafe(f"it holds {path[:100]!r}, which can't be a file's path")
         if any(path.startswith(f"{link}/") for link in self.links):
             raise self._unsafe(f"{path} lies behind a link")
         if any(parent in self.files for parent in _parents(path)):

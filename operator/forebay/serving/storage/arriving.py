@@ -5,10 +5,10 @@ Sums that can't be put together are taken in the file's order, right behind the 
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from forebay.serving.storage.checksums import READ_BYTES, Arrived, start_sum
+from forebay.serving.storage.checksums import READ_BYTES, Arrived, nobody, start_sum
 from forebay.serving.storage.journal import Piece
 from forebay.serving.storage.segments import Segment, Segments, can_join, join
 from forebay.serving.storage.sums import Sum, Taking
@@ -23,9 +23,16 @@ class Arriving:
     memory, so that reading it back is a copy and no access to the disk.
     """
 
-    def __init__(self, path: Path, pieces: Iterable[Piece], there: set[Piece], wanted: Iterable[Sum]) -> None:
-        """`there` are the pieces that an earlier run brought."""
-        self.path = path
+    def __init__(
+        self,
+        path: Path,
+        pieces: Iterable[Piece],
+        there: set[Piece],
+        wanted: Iterable[Sum],
+        on_read: Callable[[], None] = nobody,
+    ) -> None:
+        """`there` are the pieces that an earlier run brought. `on_read` hears that something is read again."""
+        self.path, self._on_read = path, on_read
         self._pieces, self._there, self._wanted = [*pieces], there, tuple(dict.fromkeys(wanted))
         joined = [each for each in self._wanted if can_join(each, (start for start, _ in self._pieces))]
         self._segments: dict[Sum, list[Segment]] = {} if self.is_whole else {each: [] for each in joined}
@@ -78,7 +85,8 @@ class Arriving:
     def arrived(self) -> Arrived:
         """What it has become."""
         taken = {each: taking.digest() for each, taking in self._ordered.items()}
-        return Arrived(self.path, taken | {each: join(each, parts) for each, parts in self._segments.items()})
+        taken |= {each: join(each, parts) for each, parts in self._segments.items()}
+        return Arrived(self.path, taken, self._on_read)
 
     def _keep(self, piece: Piece, takings: Takings) -> None:
         self._streamed.add(piece)
@@ -96,6 +104,7 @@ class Arriving:
         with self.path.open("rb", buffering=0) as file:
             for at in range(start, end, READ_BYTES):
                 data = os.pread(file.fileno(), min(READ_BYTES, end - at), at)
+                self._on_read()
                 for taking in takings:
                     taking.update(data)
         self._keep(piece, joined)

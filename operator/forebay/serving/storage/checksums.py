@@ -1,7 +1,7 @@
 """Checksums of files: taken while they arrive, or read from the disk where that wasn't possible."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,12 +11,17 @@ from forebay.serving.storage.sums import Sum, Taking, start_plain
 READ_BYTES = 1024 * 1024
 
 
+def nobody() -> None:
+    """Who hears of nothing."""
+
+
 @dataclass(frozen=True)
 class Arrived:
-    """A file that is on disk, with the sums that were taken on its way there."""
+    """A file that is on disk, with the sums that were taken on its way there. `on_read` hears that it is read."""
 
     path: Path
     taken: Mapping[Sum, bytes] = field(default_factory=dict)
+    on_read: Callable[[], None] = nobody
 
     @property
     def size(self) -> int:
@@ -31,6 +36,7 @@ class Arrived:
         with self.path.open("rb") as file:
             while data := file.read(READ_BYTES):
                 taking.update(data)
+                self.on_read()
         return taking.digest()
 
     def read_sum_of_parts(self, algorithm: str, sizes: Iterable[int]) -> bytes:
@@ -42,6 +48,7 @@ class Arrived:
                 while left and (data := file.read(min(left, READ_BYTES))):
                     part.update(data)
                     left -= len(data)
+                    self.on_read()
                 whole.update(part.digest())
         return whole.digest()
 

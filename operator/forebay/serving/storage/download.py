@@ -40,7 +40,7 @@ class Download:
             (self._folder / folder).mkdir(parents=True, exist_ok=True)
         # What is next is only made up when somebody is free for it: a listing may be long.
         work = (work for item in listing.items for work in self._prepare(item))
-        run_workers(WORKERS, work, lambda each: self._work(*each), progress=self._meter.moved, stop=self._stop)
+        run_workers(WORKERS, work, lambda each: self._work(*each), progress=lambda: self._meter.moves, stop=self._stop)
         sync(self._folder, [self._folder / item.path for item in listing.items])
         return self._sums
 
@@ -55,7 +55,7 @@ class Download:
             with path.open("wb") as file:
                 file.truncate(item.size or 0)
         self._meter.add(count=sum(end - start for start, end in there))
-        arriving = Arriving(path, pieces, there, sums)
+        arriving = Arriving(path, pieces, there, sums, on_read=self._meter.stir)
         missing: list[Piece | None] = [*arriving.missing]
         return [(item, arriving, piece) for piece in missing or [None]]
 

@@ -1,10 +1,11 @@
 """Why a model's files could not be had: one reason from a fixed list, and a sentence that says what to do."""
 
 import errno
+import re
 import shutil
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 
 class Reason(StrEnum):
@@ -44,8 +45,24 @@ class StorageError(Exception):
 
 def redact(uri: str) -> str:
     """Shorten an address to what is safe to show: user names, passwords, queries (signatures) and fragments go."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # a stray bracket
+        scheme, _, rest = re.split("[?#]", uri, maxsplit=1)[0].partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def split(uri: str) -> SplitResult:
+    """The parts of an address. Raises StorageError(UnsupportedURI) where nobody can tell them."""
+    try:
+        return urlsplit(uri)
+    except ValueError:  # whose text may hold a password
+        raise StorageError(
+            Reason.UNSUPPORTED_URI,
+            f"{redact(uri)} is no address: write the name of a host or a bucket behind //, in plain letters and with "
+            "no brackets",
+        ) from None
 
 
 def show_bytes(count: int) -> str:

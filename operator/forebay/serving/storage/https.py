@@ -12,9 +12,10 @@ from forebay.serving.storage.checksums import Arrived
 from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.https_client import HttpsClient
 from forebay.serving.storage.https_errors import check_status, corrupt
-from forebay.serving.storage.https_headers import Expected, read_digest, read_size
+from forebay.serving.storage.https_headers import Expected, read_digest, read_size, read_version
 from forebay.serving.storage.source import Item, Listing
 from forebay.serving.storage.sums import Sum
+from forebay.serving.storage.words import HTTPS
 
 _SHA256 = re.compile(r"sha256=([0-9a-fA-F]{64})")
 
@@ -31,6 +32,7 @@ class HttpsSource:
             raise StorageError(Reason.UNSUPPORTED_URI, f"{self._name} names no file: write https://HOST/PATH/FILE")
         self._expected = _read_fragment(parts.fragment, self._name)
         self._url = parts._replace(fragment="").geturl()
+        self._version = ""
         self._has_token = bool(os.environ.get("HTTPS_TOKEN"))
         self._headers = {"Authorization": f"Bearer {os.environ['HTTPS_TOKEN']}"} if self._has_token else {}
         self._client = HttpsClient(self._name, connections=connections, allow_loopback=allow_loopback)
@@ -43,17 +45,26 @@ class HttpsSource:
             else:
                 self._check_status(answer)
                 size = read_size(answer)
-            ranged = answer.status_code == httpx.codes.PARTIAL_CONTENT and size is not None
             self._expected = self._expected or read_digest(answer.headers)
-            known = self._expected.hex_digest if self._expected else ""
-            etag = answer.headers.get("etag") or answer.headers.get("last-modified") or known
+            self._version = read_version(answer)
+            etag = self._version or (self._expected.hex_digest if self._expected else "")
+            # Without anything to tell versions apart by, pieces of two would be put together.
+            ranged = answer.status_code == httpx.codes.PARTIAL_CONTENT and size is not None and bool(etag)
         return Listing((Item(self._file, self._url, size, etag, ranged=ranged, packed=is_archive(self._file)),))
 
     def read(self, item: Item, start: int, end: int | None) -> Iterator[bytes]:
-        """Stream bytes [start, end), of the version that was listed if the server keeps versions apart."""
+        """Stream bytes [start, end), of the version that was listed as far as the server tells versions apart."""
         span = None if end is None or (start, end) == (0, item.size) else (start, end)
         headers = self._headers | ({"If-Match": item.etag} if item.etag.startswith('"') else {})
-        yield from self._client.read(self._url, headers, span, self._check_status)
+
+        def check(answer: httpx.Response) -> None:
+            self._check_status(answer)
+            size = read_size(answer)
+            is_other = bool(self._version) and read_version(answer) != self._version
+            if is_other or (size != item.size and None not in (size, item.size)):
+                raise HTTPS.replaced(self._name)
+
+        yield from self._client.read(self._url, headers, span, check)
 
     def sums(self, item: Item) -> tuple[Sum, ...]:
         """The one that the address or the server gives."""

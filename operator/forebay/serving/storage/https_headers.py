@@ -42,3 +42,8 @@ def read_size(answer: httpx.Response) -> int | None:
     # With a content encoding the length is that of the encoded bytes.
     plain = answer.headers.get("content-encoding", "identity") == "identity"
     return int(length) if length.isdigit() and plain else None
+
+
+def read_version(answer: httpx.Response) -> str:
+    """What tells this version of the file from others; empty where the server says nothing of that."""
+    return str(answer.headers.get("etag") or answer.headers.get("last-modified") or "")

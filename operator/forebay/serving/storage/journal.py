@@ -40,8 +40,8 @@ class Journal:
         return set(self._pieces.get(_key(item), ()))
 
     def add(self, item: Item, piece: Piece) -> None:
-        """Note a piece, after its bytes were written. What has no size is fetched as a whole each time."""
-        if item.size is None:
+        """Note a piece, after its bytes were written. What has no size or version is fetched as a whole each time."""
+        if item.size is None or not item.etag:
             return
         with self._lock:
             self._pieces.setdefault(_key(item), set()).add(piece)

@@ -1,15 +1,15 @@
 """file:PATH: files of this machine, used where they lie."""
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from forebay.serving.storage import nearest
-from forebay.serving.storage.errors import Reason, StorageError
+from forebay.serving.storage.errors import Reason, StorageError, split
 
 
 def find(uri: str) -> Path:
     """The absolute path that a file: address names. Raises StorageError: UnsupportedURI, NotFound or AccessDenied."""
-    parts = urlsplit(uri)
+    parts = split(uri)
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise StorageError(
             Reason.UNSUPPORTED_URI,

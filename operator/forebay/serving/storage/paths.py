@@ -15,7 +15,7 @@ def check_paths(listing: Listing, where: str) -> None:
     if len(files) < len(listing.items):
         raise _bad(f"{where} lists one name twice: look at the server, which must not do that")
     for path in (*files, *listing.folders):
-        if not _is_path(path):
+        if not is_path(path):
             raise _bad(f"{where} holds {path[:100]!r}, which can't be a file's path: rename or delete it")
     for path in listing.folders:
         if path in files:
@@ -26,7 +26,8 @@ def check_paths(listing: Listing, where: str) -> None:
             raise _clash(where, clash, path)
 
 
-def _is_path(path: str) -> bool:
+def is_path(path: str) -> bool:
+    """Whether a name is a relative path that a disk takes and a listing shows as it is."""
     # A newline is a forged line in the digest's list of files; a terminal takes other control characters for commands.
     if "\\" in path or any(ord(letter) < 32 or ord(letter) == 127 for letter in path):
         return False

@@ -27,7 +27,7 @@ class Meter:
     def __init__(self, on_progress: OnProgress | None, *, bytes_total: int | None, files_total: int) -> None:
         self._on_progress = on_progress
         self._bytes_total, self._files_total = bytes_total, files_total
-        self._bytes_done = self._files_done = 0
+        self._bytes_done = self._files_done = self._moves = 0
         self._reported_s = float("-inf")
         self._reported: Progress | None = None
         self._lock = threading.Lock()
@@ -38,14 +38,20 @@ class Meter:
     def add(self, *, count: int = 0, files: int = 0) -> None:
         """Count bytes (negative: they must be fetched again) and finished files."""
         with self._lock:
+            self._moves += 1
             self._bytes_done += count
             self._files_done += files
             if time.monotonic() - self._reported_s >= REPORT_EVERY_S:
                 self._report()
 
-    def moved(self) -> int:
-        """A number that changes whenever anything arrives."""
-        return self._bytes_done + self._files_done
+    def stir(self) -> None:
+        """Note that something goes on which brings no bytes: a file that arrived is read again, for its sums."""
+        self._moves += 1
+
+    @property
+    def moves(self) -> int:
+        """A number that changes whenever anything goes on."""
+        return self._moves
 
     def finish(self) -> None:
         """Report the last state, however soon after the one before, unless it was reported."""

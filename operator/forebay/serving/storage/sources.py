@@ -2,7 +2,7 @@
 
 from forebay.serving.storage import mounted
 from forebay.serving.storage.download import WORKERS
-from forebay.serving.storage.errors import Reason, StorageError
+from forebay.serving.storage.errors import Reason, StorageError, split
 from forebay.serving.storage.source import Source
 
 # Addresses may carry a fragment or a signature, so they are matched by their beginning alone.
@@ -12,6 +12,7 @@ _ARTIFACTS = "mlflow-artifacts:/"
 
 def open_source(uri: str, *, allow_loopback: bool) -> Source:
     """The storage that an address is of. Raises StorageError(UnsupportedURI)."""
+    split(uri)
     found = _open_cloud(uri) or _open_web(uri, allow_loopback=allow_loopback)
     if found is not None:
         return found

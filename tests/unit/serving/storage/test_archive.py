@@ -14,7 +14,7 @@ from forebay.serving.storage.errors import Reason, StorageError
 def tar_of(tmp_path: Path, *members: tuple[str, bytes, str, bytes]) -> Path:
     """Pack (name, type, link, content) as they are, which tarfile does without a question."""
     path = tmp_path / "m.tar.gz"
-    with tarfile.open(path, "w:gz") as tar:
+    with tarfile.open(path, "w:gz", errors="surrogateescape") as tar:
         for name, kind, link, content in members:
             info = tarfile.TarInfo(name)
             info.type, info.linkname, info.size = kind, link, len(content)
@@ -44,6 +44,10 @@ ATTACKS = {
     "device": [("a", tarfile.CHRTYPE, "", b"")],
     "pipe": [("a", tarfile.FIFOTYPE, "", b"")],
     "the same file twice": [("a", FILE, "", b"x"), ("./a", FILE, "", b"y")],
+    "a newline": [("a\nb", FILE, "", b"x")],
+    "a control character": [("1/\x1b[2Jb", FOLDER, "", b"")],
+    "a name that isn't UTF-8": [("mod\udce8le.txt", FILE, "", b"x")],
+    "a name that no disk takes": [("a" * 256, FILE, "", b"x")],
     "a file below a file": [("a", FILE, "", b"x"), ("a/b", FILE, "", b"y")],
 }
 

@@ -76,6 +76,58 @@ def test_a_server_without_ranges_etags_or_sizes(web: Any, tmp_path: Path) -> Non
     assert fetch_model(pinned, tmp_path / "p").cached
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"ETag": 'W/"v1"'}, {"ETag": 'W/"v2"'}),
+        ({"ETag": '"v1"'}, {"ETag": '"v2"'}),
+        ({"Last_Modified": "Sun, 01 Nov 2026 10:00:00 GMT"}, {"Last_Modified": "Sun, 01 Nov 2026 10:00:01 GMT"}),
+        ({"ETag": 'W/"v1"'}, {}),
+    ],
+)
+def test_pieces_of_two_versions_are_not_put_together(
+    web: Any, tmp_path: Path, before: dict[str, str], after: dict[str, str]
+) -> None:
+    uri = web.serve("/model.bin", BIG, **before)
+    first = web.routes["/model.bin"]
+    web.serve("/model.bin", BIG[::-1], **after)
+    second, count = web.routes["/model.bin"], len(web.asked)
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        (first if len(web.asked) - count <= 2 else second)(handler)
+
+    web.routes["/model.bin"] = answer
+    error = failing(uri, tmp_path / "m")
+    assert (error.reason, "replaced during the download" in error.message) == (Reason.CORRUPT_DOWNLOAD, True)
+    assert not (tmp_path / "m").exists()
+    fetch(uri, tmp_path / "m")
+    assert (tmp_path / "m/model.bin").read_bytes() == BIG[::-1]
+
+
+def test_a_file_that_grows_during_the_download(web: Any, tmp_path: Path) -> None:
+    uri = web.serve("/model.bin", BIG, ETag='W/"v1"')
+    first = web.routes["/model.bin"]
+    web.serve("/model.bin", BIG + b"more", ETag='W/"v1"')
+    second = web.routes["/model.bin"]
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        (first if len(web.asked) == 1 else second)(handler)
+
+    web.routes["/model.bin"] = answer
+    assert "replaced during the download" in failing(uri, tmp_path / "m").message
+
+
+def test_a_file_that_nothing_tells_the_version_of_comes_as_one(web: Any, tmp_path: Path) -> None:
+    uri = web.serve("/model.bin", BIG)
+    fetch(uri, tmp_path / "m")
+    assert [asked[1] for asked in web.asked] == ["bytes=0-0", None]
+    # Nor is it gone on with: it may be another by now.
+    whole = packed("model.onnx")
+    failing(web.serve("/m.tar.gz", b"x" * len(whole)), tmp_path / "n")
+    fetch(web.serve("/m.tar.gz", whole), tmp_path / "n")
+    assert (tmp_path / "n/model.onnx").exists()
+
+
 def test_an_empty_file(web: Any, tmp_path: Path) -> None:
     fetch(web.serve("/empty.bin", b""), tmp_path / "m")
     assert (tmp_path / "m/empty.bin").read_bytes() == b""
@@ -91,6 +143,7 @@ def test_a_body_that_breaks_off_is_taken_up_where_it_stopped(web: Any, tmp_path:
             handler.send_response(206)
             handler.send_header("Content-Length", "8388608")
             handler.send_header("Content-Range", f"bytes 0-8388607/{len(BIG)}")
+            handler.send_header("ETag", '"v1"')
             handler.end_headers()
             handler.wfile.write(BIG[: 4 * 1024 * 1024])
             handler.close_connection = True

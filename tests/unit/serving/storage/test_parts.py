@@ -174,6 +174,15 @@ def test_one_of_many_threads_finishes_a_file(tmp_path: Path) -> None:
 
 def test_what_is_shown() -> None:
     assert redact("https://me:pw@host/a.bin?sig=x#sha256=y") == "https://host/a.bin"
+    assert redact("https://me:pw@[host/a.bin?sig=x#sha256=y") == "https://[host/a.bin"
+
+
+@pytest.mark.parametrize("uri", ["s3://models[old/x", "https://me:pw@[host/m.onnx?sig=x", "hf://[x]/y", "file://[/m"])
+def test_an_address_that_is_none(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="with no brackets") as caught:
+        fetch(uri, tmp_path / "m")
+    assert caught.value.reason is Reason.UNSUPPORTED_URI
+    assert not {"pw", "sig"} & set(caught.value.message.replace("@", " ").replace("?", " ").split())
     assert [show_bytes(n) for n in (5, 2048, 3 * 1024**3, 2 * 1024**4)] == ["5 bytes", "2.0 KiB", "3.0 GiB", "2.0 TiB"]
 
 
