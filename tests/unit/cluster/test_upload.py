@@ -4,10 +4,12 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 from moto import mock_aws
 
 from forebay.cluster.registry import upload
@@ -88,3 +90,17 @@ def test_of_two_pushes_at_once_the_second_loses(
     listed.clear()
     s3.delete_object(Bucket="models", Key=KEY)
     assert push(build(tmp_path / "mine", b"t" * size)) == (0, 1), "the same content is no clash"
+
+
+def test_a_server_that_knows_no_conditions_is_written_to_all_the_same(s3: Any, tmp_path: Path) -> None:
+    bucket = Bucket("s3://models/digits/1")
+
+    def refuse(request: Any, **_: object) -> AWSResponse | None:
+        if "If-None-Match" not in request.headers:
+            return None
+        answer = b"<Error><Code>NotImplemented</Code></Error>"
+        return AWSResponse(request.url, 501, {}, SimpleNamespace(stream=lambda: iter([answer]), read=lambda: answer))
+
+    bucket._client.meta.events.register_first("before-send.s3.PutObject", refuse)
+    assert bucket.upload([build(tmp_path, b"mine")], on_bytes=lambda _: None) == (1, 0)
+    assert read(s3) == b"mine"

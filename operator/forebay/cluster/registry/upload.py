@@ -17,8 +17,8 @@ from forebay.errors import UserError
 # In an object's metadata: what tells whether a file is there already.
 _SHA256 = "forebay-sha256"
 _WORKERS = 8
-# How a server says that somebody else was quicker.
-_TAKEN = "PreconditionFailed"
+# How a server says that somebody else was quicker, and that it can't tell.
+_TAKEN, _UNKNOWN = "PreconditionFailed", "NotImplemented"
 _PARTS = TransferConfig(multipart_threshold=16 * 1024 * 1024, multipart_chunksize=16 * 1024 * 1024, max_concurrency=4)
 
 
@@ -54,9 +54,10 @@ class Bucket:
             self._client: Any = session.client("s3", config=config, region_name=session.region_name or "us-east-1")
         except (BotoCoreError, ValueError) as error:
             raise UserError(f"{uri}: {error}") from None
+        self._tells_who_is_first = True
         # upload_file knows no such argument.
         for call in ("PutObject", "CompleteMultipartUpload"):
-            self._client.meta.events.register(f"provide-client-params.s3.{call}", _create_only)
+            self._client.meta.events.register(f"provide-client-params.s3.{call}", self._create_only)
 
     def upload(self, files: Sequence[File], *, on_bytes: Callable[[int], None]) -> Uploaded:
         """Make the prefix hold exactly these files. `on_bytes` hears of what is there, from several threads.
@@ -102,7 +103,11 @@ class Bucket:
             self._client.upload_file(str(file.path), self._name, key, ExtraArgs=extra, Config=_PARTS, Callback=on_bytes)
         except S3UploadFailedError as error:
             answer = error.__context__
-            if not isinstance(answer, ClientError) or answer.response["Error"]["Code"] != _TAKEN:
+            code = answer.response["Error"]["Code"] if isinstance(answer, ClientError) else ""
+            if code == _UNKNOWN and self._tells_who_is_first:
+                self._tells_who_is_first = False
+                return self._send(file, on_bytes)
+            if code != _TAKEN:
                 raise
             self._check_same(file)
             return False
@@ -117,6 +122,6 @@ class Bucket:
                 "be served, so that it stays. Choose another --version or --to, or delete what is there"
             )
 
-
-def _create_only(params: dict[str, Any], **_: object) -> None:
-    params["IfNoneMatch"] = "*"
+    def _create_only(self, params: dict[str, Any], **_: object) -> None:
+        if self._tells_who_is_first:
+            params["IfNoneMatch"] = "*"
