@@ -46,9 +46,10 @@ class Download:
 
     def _prepare(self, item: Item) -> list[tuple[Item, Arriving, Piece | None]]:
         """Name the pieces that are missing, of a file that has its full size already if it comes in several."""
-        sums, path = (*self._source.sums(item), *self._also), self._folder / item.path
+        known, path = self._source.sums(item), self._folder / item.path
+        sums = (*known, *self._also)
         pieces = split(item, choose_piece_bytes(sums))
-        there = self._journal.pieces(item).intersection(pieces)
+        there = self._journal.pieces(item, is_checked=bool(known)).intersection(pieces)
         if there and not path.is_file():
             there = set()
         if len(pieces) > 1 and not there:

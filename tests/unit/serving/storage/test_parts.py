@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.serving.storage import Reason, StorageError, fetch, nearest
+from forebay.serving.storage import Reason, StorageError, fetch, journal, nearest
 from forebay.serving.storage.__main__ import main
 from forebay.serving.storage.arriving import Arriving
 from forebay.serving.storage.checksums import Arrived, start_sum
@@ -65,22 +65,36 @@ def test_suggestions(path: str, answer: tuple[bool, list[str]]) -> None:
 
 def test_the_journal_survives_torn_lines_and_other_versions(tmp_path: Path) -> None:
     item, other = Item("a", "a", 100, "v1"), Item("a", "a", 100, "v2")
-    journal = Journal(tmp_path / "journal")
-    journal.add(item, (0, 50))
-    journal.add(item, (50, 100))
-    journal.close()
+    written = Journal(tmp_path / "journal")
+    written.add(item, (0, 50))
+    written.add(item, (50, 100))
+    written.close()
     path = tmp_path / "journal"
     path.write_bytes(path.read_bytes()[:-10] + b"\xff\x00")
-    journal = Journal(path)
-    assert journal.pieces(item) == {(0, 50)}
-    assert journal.pieces(other) == set()
-    journal.add(item, (50, 100))
-    journal.close()
-    journal = Journal(path)
-    assert journal.pieces(item) == {(0, 50), (50, 100)}
-    journal.forget(item)
-    journal.close()
+    written = Journal(path)
+    assert written.pieces(item) == {(0, 50)}
+    assert written.pieces(other) == set()
+    written.add(item, (50, 100))
+    written.close()
+    written = Journal(path)
+    assert written.pieces(item) == {(0, 50), (50, 100)}
+    written.forget(item)
+    written.close()
     assert Journal(path).pieces(item) == set()
+
+
+def test_what_was_written_before_the_machine_went_down_is_not_vouched_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item, path = Item("a", "a", 150, "v1"), tmp_path / "journal"
+    for number, piece in enumerate([(0, 50), (50, 100)]):
+        (tmp_path / "boot").write_text(f"boot-{number}\n")
+        monkeypatch.setattr(journal, "_BOOT", tmp_path / "boot")
+        written = Journal(path)
+        written.add(item, piece)
+        written.close()
+    assert Journal(path).pieces(item, is_checked=False) == {(50, 100)}
+    assert Journal(path).pieces(item) == {(0, 50), (50, 100)}, "the sum of the file will tell"
 
 
 def test_pieces() -> None:
