@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from forebay.node.store import Store
 from forebay.node.trees import Known, Tree, take_in
 from forebay.node.volumes import Asked, Volume
 from forebay.serving.storage.content import require_digest
-from forebay.serving.storage.errors import StorageError, redact
+from forebay.serving.storage.errors import Reason, StorageError, redact
 from forebay.serving.storage.place import Place
 from forebay.serving.storage.progress import Progress
 from forebay.serving.storage.source import Item, Listing
@@ -26,6 +27,8 @@ from forebay.serving.storage.source import Item, Listing
 LISTINGS = 4
 # What was found may be evicted, and a source may change, before it is used.
 _TRIES = 3
+# A digest that is wrong stays so until somebody looks: the kubelet asks again each minute, and a model may be large.
+_REFUSED_S = 600.0
 
 
 class Models:
@@ -35,6 +38,8 @@ class Models:
         self.flights = Flights()
         self._store, self._workers, self._roles, self._counts = store, workers, roles, counts
         self._listings, self._downloads = threading.Semaphore(LISTINGS), threading.Semaphore(downloads)
+        # By download and digest: what was no such content, until when, and how that was told. Replaced, never changed.
+        self._refused: dict[tuple[str, str], tuple[float, str]] = {}
 
     def fill(self, volume: Volume, asked: Asked, secret: Mapping[str, str], cancel: Cancel) -> None:
         """Make the volume's files. Raises StorageError, OSError or Cancelled."""
@@ -62,15 +67,33 @@ class Models:
         with self.flights.turn(name, volume.tell_progress, cancel) as flight:
             if self._show_known(volume, source, listing, cancel):
                 return
+            self._check_refused(name, source)
             with slot(self._downloads, cancel, volume):
                 folder = self._store.downloads / name
                 listing, fetched = self._download(source, listing, folder, (volume, flight, cancel))
                 try:
-                    tree = source.keep(self._store.known, listing, fetched)
+                    tree = self._keep(source, listing, fetched, name)
                     with self._room_to_show(folder):
                         self._show(volume, source, tree, cancel, hit=False)
                 finally:
                     shutil.rmtree(folder, ignore_errors=True)
+
+    def _keep(self, source: "_Source", listing: Listing, fetched: Tree, name: str) -> Tree:
+        try:
+            return source.keep(self._store.known, listing, fetched)
+        except StorageError as error:
+            # Where a part was here already, that may be what is wrong.
+            if all(item.packed or item.path in fetched.files for item in listing.items):
+                until_s = time.monotonic() + _REFUSED_S
+                self._refused = {**self._refused, (name, source.asked.digest): (until_s, error.message)}
+            raise
+
+    def _check_refused(self, name: str, source: "_Source") -> None:
+        """Raises StorageError(DigestMismatch) where the same was downloaded a short time ago, and was another."""
+        now_s = time.monotonic()
+        self._refused = {key: each for key, each in self._refused.items() if each[0] > now_s}
+        if found := self._refused.get((name, source.asked.digest)):
+            raise StorageError(Reason.DIGEST_MISMATCH, found[1])
 
     def _show_known(self, volume: Volume, source: "_Source", listing: Listing, cancel: Cancel) -> bool:
         """Show what the node has, if that is all. What isn't what the ModelVersion says may be so here alone."""

@@ -138,6 +138,23 @@ def test_what_the_version_does_not_mean_is_not_kept(models: Models, store: Store
     assert bucket.fetched == ["a", "b"]
 
 
+def test_what_was_another_content_is_not_downloaded_again_at_once(
+    models: Models, store: Store, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, wanted = time.monotonic(), f"sha256:{'0' * 64}"
+    for _ in range(2):
+        with pytest.raises(StorageError, match="another content"):
+            fill(models, store, digest=wanted)
+    assert bucket.fetched == ["a", "b"]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s + 700)
+    with pytest.raises(StorageError, match="another content"):
+        fill(models, store, digest=wanted)
+    assert bucket.fetched == ["a", "b"] * 2
+    # Other files are another download.
+    bucket.files["c"] = b"c"
+    fill(models, store, digest=digest_of(bucket.files))
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_volume_that_is_gone_does_not_come_back(
     models: Models, store: Store, monkeypatch: pytest.MonkeyPatch, known: bool
