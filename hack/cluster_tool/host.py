@@ -54,6 +54,7 @@ def start(*, gpus: int | None) -> None:
         objects.apply(objects.build_dns())
         bring_up(node.build_proxy(kubernetes), node.build_dns(kubernetes), node.build_kubelet(kubernetes))
     with step("node ready"):
+        objects.uncordon()
         kubelet = node.build_kubelet(kubernetes)
         for check in (objects.ask_node_ready, objects.ask_caught_up):
             processes.await_ready(kubelet._replace(check=check, timeout_s=READY_S))

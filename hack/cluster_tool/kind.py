@@ -36,6 +36,7 @@ def start(*, gpus: int | None) -> None:
             kubectl.run("config", "delete-context", NAME)
         kubectl.run("config", "rename-context", f"kind-{NAME}", NAME)
     load([*images.ensure_images(images.BASE).values()])
+    objects.uncordon()
     if gpus is not None:
         objects.offer_gpus(gpus, node=NODE)
     say(f"context {NAME}: export KUBECONFIG={KUBECONFIG}")

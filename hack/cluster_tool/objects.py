@@ -6,7 +6,7 @@ import yaml
 
 from cluster_tool import kubectl
 from cluster_tool.places import DNS_SERVICE, GPU, NODE, NODE_ADDRESS
-from cluster_tool.speech import ClusterError
+from cluster_tool.speech import ClusterError, say
 
 ASK_S = 10
 DNS_PORTS = [("dns", "UDP", 53), ("dns-tcp", "TCP", 53)]
@@ -75,6 +75,15 @@ def ask_caught_up(node: str = NODE) -> str | None:
 
 def list_uids(pods: str) -> set[str]:
     return {pod["metadata"]["uid"] for pod in json.loads(pods)["items"] or []}
+
+
+def uncordon() -> None:
+    """A test that was cut off may have left it so, and `up` means that pods run."""
+    for node in json.loads(kubectl.run("get", "nodes", "--output=json", timeout_s=ASK_S))["items"]:
+        if node["spec"].get("unschedulable"):
+            name = node["metadata"]["name"]
+            kubectl.run("uncordon", name)
+            say(f"{name} was cordoned: uncordoned it")
 
 
 def offer_gpus(gpus: int, node: str = NODE) -> None:

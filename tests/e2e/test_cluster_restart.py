@@ -60,12 +60,16 @@ def test_up_mends_what_died(kubectl: Kubectl) -> None:
         pytest.skip("kind looks after its own processes")
     kubectl("run", "survivor", f"--image={IMAGE}", "--command", "--", "sleep", "3600")
     kubectl("wait", "pod/survivor", "--for=condition=Ready", "--timeout=60s", timeout_s=70)
+    # As a test leaves it that is cut off between its cordon and its uncordon.
+    kubectl("cordon", kubectl.get("nodes")["items"][0]["metadata"]["name"])
     for name in ("kube-scheduler", "kubelet"):
         kill_component(name)
     broken = hack_cluster("status")
     assert broken.returncode == 1
     assert broken.stderr.count(" ended") == 2
-    assert hack_cluster("up").returncode == 0
+    mended = hack_cluster("up")
+    assert mended.returncode == 0
+    assert "was cordoned: uncordoned it" in mended.stderr
     assert hack_cluster("status").returncode == 0
     assert kubectl("exec", "survivor", "--", "echo", "still here") == "still here\n"
 
