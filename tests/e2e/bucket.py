@@ -24,12 +24,19 @@ from forebay.local.ports import find_free_ports
 
 BUCKET = "models"
 READER, ADMIN = ("READER", "canary-s3-readers-secret"), ("ADMIN", "admins-secret")
+# Who may see what is there, and read none of it.
+LISTER = ("LISTER", "listers-secret")
 IDENTITIES = {
     "identities": [
         {
             "name": "reader",
             "credentials": [{"accessKey": READER[0], "secretKey": READER[1]}],
             "actions": [f"Read:{BUCKET}", f"List:{BUCKET}"],
+        },
+        {
+            "name": "lister",
+            "credentials": [{"accessKey": LISTER[0], "secretKey": LISTER[1]}],
+            "actions": [f"List:{BUCKET}"],
         },
         {
             "name": "admin",

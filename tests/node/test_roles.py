@@ -80,9 +80,9 @@ def test_the_pods_role_reads_its_model(node: Node, moto: int, apiserver: dict[st
         keys = {"AWS_ACCESS_KEY_ID": "AKIAKEYS", "AWS_SECRET_ACCESS_KEY": "b"}
         await_state(publish(node, "keys", "digits", {**store, **keys}), "Cached")
         assert tap.signers == {"AKIAKEYS"}
-        # Without an annotation there is no role.
+        # Without an annotation there is no role, and nobody in particular may list there, but not read.
         tap.signers.clear()
-        await_state(publish(node, "plain", "plain", store), "Cached")
+        assert await_state(publish(node, "plain", "plain", store), "Failed")["reason"] == "CredentialsMissing"
         assert tap.signers == set()
 
 

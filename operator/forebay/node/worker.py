@@ -18,7 +18,7 @@ from forebay.serving.storage.sources import open_source
 
 
 def main() -> int:
-    """List, and where it is asked to, download what isn't to be skipped."""
+    """List, and where it is asked to, download what isn't to be skipped; otherwise make sure that one could."""
     asked = begin()
     if asked["token"]:
         os.environ["AWS_WEB_IDENTITY_TOKEN_FILE"] = _hold(asked["token"])
@@ -28,7 +28,9 @@ def main() -> int:
         try:
             listing = retried(source.find, tries=LIST_TRIES)
             check_paths(listing, "the source")
-            if to is not None:
+            if to is None:
+                retried(lambda: _prove_readable(source, listing), tries=LIST_TRIES)
+            else:
                 _fetch(source, listing, Place(to), asked["skip"])
         finally:
             source.close()
@@ -48,6 +50,16 @@ def _hold(token: str) -> str:
     held = os.memfd_create("token")
     os.write(held, token.encode())
     return f"/proc/self/fd/{held}"
+
+
+def _prove_readable(source: Source, listing: Listing) -> None:
+    """Who may list may not be one who may read, as with a gated model of Hugging Face: what the node has already is
+    for those alone who could download it. Raises StorageError.
+    """
+    some = [item for item in listing.items if item.size]
+    if some:
+        least = min(some, key=lambda item: item.size or 0)
+        next(iter(source.read(least, 0, 1 if least.ranged else None)), None)
 
 
 def _fetch(source: Source, listing: Listing, place: Place, skip: list[list[Any]]) -> None:
