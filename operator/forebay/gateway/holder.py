@@ -16,6 +16,9 @@ from forebay.plan.envoy_routes import Entrance, build_missing, find_refusal
 _LOOK_S = 0.01
 # Quick instances have answered those that went by then.
 _SOON_S = 0.003
+# A look takes as long as Envoy takes for its counters: more with many models, and where the processor is busy. It is
+# left four times as long in peace, or this.
+_PEACE, _MOST_PEACE_S = 4, 0.05
 
 
 class Holder:
@@ -103,8 +106,9 @@ class Holder:
         while True:
             await self._busy.wait()
             while self._holds:
-                pause_s = _SOON_S if await self._look() else _LOOK_S
-                await asyncio.sleep(pause_s)
+                began_s = time.monotonic()
+                went = await self._look()
+                await asyncio.sleep(find_pause_s(time.monotonic() - began_s, went=went))
             self._busy.clear()
 
     async def _look(self) -> bool:
@@ -158,6 +162,11 @@ class Holder:
         self._known.set()
         for hold in self._holds.values():
             self._settle(hold.pop_all(), build_away())
+
+
+def find_pause_s(took_s: float, *, went: bool) -> float:
+    """Until the next look, after one that took so long. `went`: some were let go."""
+    return max(_SOON_S if went else _LOOK_S, min(_PEACE * took_s, _MOST_PEACE_S))
 
 
 def find_verdict(deployment: Deployment | None) -> Refusal | None:

@@ -1,8 +1,8 @@
 """How many held requests may be let go now, so that the bounded queues of the instances refuse none of them.
 
-As many may be at the instances as these work on at once. Where Envoy is found drained from one look to the next the
-instances are quicker than the looks, and twice as many may; where it stays full, half as many. Never more than their
-queues take.
+As many may be at the instances as these work on at once, and as many that wait there, so that no instance is idle until
+the next look. Where Envoy is found drained from one look to the next the instances are quicker than the looks, and
+twice as many may; where it stays full, half as many. Never more than their queues take.
 """
 
 import math
@@ -25,7 +25,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Capacity:
-    """How many requests a gateway may have at the instances: as many as they work on, and with those that wait."""
+    """How many requests a gateway may have at the instances: at first, and with all that may wait."""
 
     floor: int
     ceiling: int
@@ -33,7 +33,7 @@ class Capacity:
 
 def share_capacity(*, slots: int, depth: int, instances: int, gateways: int) -> Capacity:
     """The part of one of so many gateways."""
-    floor = max(1, math.ceil(slots * instances / gateways))
+    floor = max(1, math.ceil(min(2 * slots, slots + depth // 2) * instances / gateways))
     return Capacity(floor=floor, ceiling=max(floor, (slots + depth) * instances // gateways))
 
 
@@ -46,6 +46,7 @@ class Pace:
         self._gone = 0
         self._recent: deque[tuple[float, int]] = deque()
         self._filled_s = -math.inf
+        self._looked_s = math.inf
         self._drained_s = 0.0
 
     def look(self, now_s: float, counts: Counts, capacity: Capacity) -> int:
@@ -54,6 +55,7 @@ class Pace:
             self._counted_from, self._drained_s = counts.total, now_s
         in_flight = counts.active + self._count_transit(now_s, counts.total - self._counted_from)
         self._adapt(now_s, in_flight)
+        self._looked_s = now_s
         self._window = min(max(self._window, capacity.floor), capacity.ceiling)
         return max(0, self._window - in_flight)
 
@@ -73,7 +75,8 @@ class Pace:
     def _adapt(self, now_s: float, in_flight: int) -> None:
         if in_flight * 4 <= self._window:
             self._drained_s = now_s
-            if now_s - self._filled_s < _QUICK_S:
+            # The last look may be longer ago than that.
+            if self._filled_s >= min(self._looked_s, now_s - _QUICK_S):
                 self._window *= 2
         elif now_s - self._drained_s > _SLOW_S:
             self._drained_s = now_s

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+from forebay.gateway.holder import find_pause_s
 from forebay.gateway.holds import Hold, Pass, Ticket, Verdict, build_away, build_full, build_late
 from forebay.gateway.objects import ColdStart
 from forebay.gateway.pace import Capacity, Counts, Pace, share_capacity
@@ -111,7 +112,7 @@ class Instance:
         return Counts(total=self.total, active=len(self.busy) + self.waiting)
 
 
-def release(instance: Instance, requests: int, *, limit_s: float) -> float:
+def release(instance: Instance, requests: int, *, limit_s: float, ticks: int = 1) -> float:
     """How long it takes until all are answered."""
     pace = Pace()
     capacity = share_capacity(slots=instance.slots, depth=instance.depth, instances=1, gateways=1)
@@ -119,7 +120,7 @@ def release(instance: Instance, requests: int, *, limit_s: float) -> float:
     steps = 0
     while instance.answered < requests:
         counts = instance.run(now_s)
-        if steps % 10 == 0:
+        if steps % (10 * ticks) == 0:
             going = min(left, pace.look(now_s, counts, capacity))
             if going:
                 pace.let_go(now_s, going)
@@ -137,10 +138,27 @@ def test_a_quick_instance_gets_all_soon():
     assert instance.refused == 0
 
 
+def test_it_does_so_where_looks_are_rare():
+    instance = Instance(8, 64, 0.001)
+    assert release(instance, 1000, limit_s=10, ticks=round(0.15 / TICK_S)) < 3
+    assert instance.refused == 0
+
+
+def test_looks_leave_most_of_the_time_to_others():
+    assert [find_pause_s(took_s, went=True) for took_s in (0.0001, 0.002, 0.2)] == [0.003, 0.008, 0.05]
+    assert [find_pause_s(took_s, went=False) for took_s in (0.0001, 0.004)] == [0.01, 0.016]
+
+
 def test_a_slow_instance_is_kept_busy_and_refuses_none():
     instance = Instance(2, 1, 0.5)
     ideal_s = 40 / 2 * 0.5
     assert release(instance, 40, limit_s=100) < ideal_s * 1.1
+    assert instance.refused == 0
+
+
+def test_none_is_idle_until_the_next_look():
+    instance = Instance(8, 64, 0.1)
+    assert release(instance, 400, limit_s=100, ticks=6) < 400 / 8 * 0.1 * 1.05
     assert instance.refused == 0
 
 
@@ -154,8 +172,8 @@ def test_one_that_was_quick_at_first_still_refuses_none():
 
 
 def test_gateways_share_the_instances():
-    assert share_capacity(slots=8, depth=64, instances=2, gateways=1) == Capacity(floor=16, ceiling=144)
-    assert share_capacity(slots=8, depth=64, instances=1, gateways=3) == Capacity(floor=3, ceiling=24)
+    assert share_capacity(slots=8, depth=64, instances=2, gateways=1) == Capacity(floor=32, ceiling=144)
+    assert share_capacity(slots=8, depth=64, instances=1, gateways=3) == Capacity(floor=6, ceiling=24)
     assert share_capacity(slots=1, depth=1, instances=1, gateways=5) == Capacity(floor=1, ceiling=1)
 
 
