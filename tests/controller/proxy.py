@@ -47,6 +47,8 @@ class Proxy:
         self.url = f"http://{HOST}:{port}"
         self.visitors: dict[str, Visitor] = {}
         self._plane, self._port = plane, port
+        # A part of the paths at which writes find their connection broken.
+        self.broken = ""
         self._is_cut = False
         self._streams: dict[int, web.Request] = {}
         self._loop = asyncio.new_event_loop()
@@ -103,6 +105,9 @@ class Proxy:
         visitor = self.visitors.setdefault(token, Visitor())
         is_write = request.method != "GET" and "/leases" not in request.path
         if self._is_cut:
+            return web.Response(status=503)
+        if is_write and self.broken and self.broken in request.path and request.transport:
+            request.transport.abort()
             return web.Response(status=503)
         is_last = is_write and len(visitor.writes) + 1 == visitor.kill_at
         if visitor.killed.is_set() or (is_last and not visitor.late):
