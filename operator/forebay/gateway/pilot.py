@@ -104,7 +104,7 @@ class Pilot:
         await wait_settled(watches)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SECRETS_S):
-                await self._secrets.read(set(self._find_secrets()))
+                await self._secrets.read_first()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._secrets.run())
             while True:
