@@ -47,6 +47,10 @@ class Proxy:
         self.url = f"http://{HOST}:{port}"
         self.visitors: dict[str, Visitor] = {}
         self._plane, self._port = plane, port
+        # A part of the paths at which writes find their connection broken.
+        self.broken = ""
+        # A part of the paths that nobody has a right to.
+        self.forbidden = ""
         self._is_cut = False
         self._streams: dict[int, web.Request] = {}
         self._loop = asyncio.new_event_loop()
@@ -102,8 +106,8 @@ class Proxy:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         visitor = self.visitors.setdefault(token, Visitor())
         is_write = request.method != "GET" and "/leases" not in request.path
-        if self._is_cut:
-            return web.Response(status=503)
+        if refusal := self._refuse(request):
+            return refusal
         is_last = is_write and len(visitor.writes) + 1 == visitor.kill_at
         if visitor.killed.is_set() or (is_last and not visitor.late):
             return await self._keep_waiting(visitor)
@@ -127,6 +131,14 @@ class Proxy:
             if is_last:
                 return await self._keep_waiting(visitor)
             return web.Response(status=answer.status, body=body, content_type=answer.content_type)
+
+    def _refuse(self, request: web.Request) -> web.Response | None:
+        if self.forbidden and self.forbidden in request.path:
+            return web.json_response({"kind": "Status", "code": 403, "reason": "Forbidden"}, status=403)
+        is_broken = request.method != "GET" and self.broken and self.broken in request.path
+        if is_broken and request.transport:
+            request.transport.abort()
+        return web.Response(status=503) if self._is_cut or is_broken else None
 
     async def _keep_waiting(self, visitor: Visitor) -> web.Response:
         visitor.killed.set()

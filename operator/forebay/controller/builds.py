@@ -55,17 +55,16 @@ class Builds:
     def run(self) -> list[Coroutine[Any, Any, None]]:
         """What is to be run, each until cancelled."""
         scopes = self._settings.namespaces or ("",)
+        return [*(each for scope in scopes for each in self._run_in(scope)),
+                self._wakeups.run(self._work, workers=_WORKERS)]  # fmt: skip
+
+    def _run_in(self, namespace: str) -> list[Coroutine[Any, Any, None]]:
         children = [
-            Watch(self._client, resource, Scope(namespace=each, selector=BUILD_LABEL), self._follow(resource, each))
-            for each in scopes
-            for resource in (JOB, CONFIG_MAP)
+            Watch(self._client, each, Scope(namespace=namespace, selector=BUILD_LABEL), self._follow(each, namespace))
+            for each in (JOB, CONFIG_MAP)
         ]
-        own = [Watch(self._client, IMAGE_BUILD, Scope(namespace=each), self._follow_builds(each)) for each in scopes]
-        return [
-            *(watch.run() for watch in children),
-            *(self._begin(children, watch.run) for watch in own),
-            self._wakeups.run(self._work, workers=_WORKERS),
-        ]
+        own = Watch(self._client, IMAGE_BUILD, Scope(namespace=namespace), self._follow_builds(namespace))
+        return [*(watch.run() for watch in children), self._begin(children, own.run)]
 
     async def _begin(self, children: Sequence[Watch], run: Callable[[], Awaitable[None]]) -> None:
         """A Job that isn't known would be taken for missing."""

@@ -3,18 +3,22 @@
 Children and pods are followed by `kube.watch`: kopf doesn't tell of what went while its stream was interrupted.
 """
 
+import asyncio
+import logging
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any
 
-from forebay.controller.lean_kopf import kopf
+from forebay.controller.lean_kopf import ForbiddenError, kopf
 from forebay.controller.tasks import run_until_one_ends
 from forebay.controller.world import Wake, World, state_of
 from forebay.kube.connection import accept_old
 from forebay.kube.holdings import Owner
 from forebay.kube.resources import MODEL_DEPLOYMENT
-from forebay.settings import Settings
+
+_log = logging.getLogger(__name__)
+_REFUSED_S = 10.0
 
 
 class _Lenient(kopf.ConnectionInfo):
@@ -75,15 +79,34 @@ def build_registry(world: World, *, wake: Wake) -> kopf.OperatorRegistry:
     return registry
 
 
-async def follow_deployments(world: World, settings: Settings, *, wake: Wake, on_start: Callable[[], None]) -> None:
-    """Run kopf. `on_start` is called once it has taken the process's signals for itself.
+async def follow_deployments(world: World, *, namespace: str, wake: Wake, on_start: Callable[[], None]) -> None:
+    """Run kopf for a namespace or (empty) for all. `on_start` is called once it has taken the process's signals for
+    itself. A namespace that is gone takes our rights in it along: it is tried again and again, and the others go on.
+    """
+    while True:
+        try:
+            await _run(build_registry(world, wake=wake), namespace, on_start)
+        except ForbiddenError as error:
+            if not namespace:
+                raise
+            _log.error(
+                "namespace %s: nobody looks after its ModelDeployments, which can't be read: is it gone? Take it from"
+                " watchNamespaces then: %s",
+                namespace, error,
+            )  # fmt: skip
+            await asyncio.sleep(_REFUSED_S)
+        else:
+            return
 
-    Its tasks are run here: `kopf.operator` in the end waits seconds for all tasks of the process, and cancels them.
+
+async def _run(registry: kopf.OperatorRegistry, namespace: str, on_start: Callable[[], None]) -> None:
+    """Its tasks are run here: `kopf.operator` in the end waits seconds for all tasks of the process, and cancels
+    them.
     """
     tasks = await kopf.spawn_tasks(
-        registry=build_registry(world, wake=wake),
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
+        registry=registry,
+        clusterwide=not namespace,
+        namespaces=[namespace] if namespace else (),
         standalone=True,
     )
     on_start()

@@ -5,5 +5,6 @@ from forebay.kube.lean_client import hide_models, skip_package_imports
 skip_package_imports()
 with hide_models():
     import kopf
+    from kopf._cogs.clients.errors import APIForbiddenError as ForbiddenError
 
-__all__ = ["kopf"]
+__all__ = ["ForbiddenError", "kopf"]

@@ -136,10 +136,7 @@ class Notifier:
         message = f"{errand.notice.kind} wasn't told to {where}: {said}"
         _log.warning("%s/%s: %s", *owner, message)
         event = Event(type="Warning", reason=_FAILED, message=message, action="Notify")
-        try:
-            await post_event(self._client, errand.reference, event, now=self._clock(), reporter=self._settings.reporter)
-        except UNANSWERED as error:
-            _log.warning("%s/%s: an event was not written: %s", *owner, error)
+        await post_event(self._client, errand.reference, event, now=self._clock(), reporter=self._settings.reporter)
 
 
 def read_notifications(spec: Mapping[str, Any]) -> list[Notification]:

@@ -71,7 +71,7 @@ async def operate(
         asked = Asked(hosts=settings.notified_hosts, prometheus_url=settings.prometheus_url)
         analyses = Analyses(gateways, wake=wakeups.wake, asked=asked)
         keda = _build_keda_watches(client, world, settings)
-        watches: list[Watch | OptionalWatch] = [*_build_watches(client, world, settings), *keda]
+        watches = {each: _build_watches(client, world, each) for each in settings.namespaces or ("",)}
         notifier = _build_notifier(client, metrics, settings)
         applier = Applier(client, world.children, on_own=world.note_own)
         reconciler = Reconciler(
@@ -92,11 +92,12 @@ async def operate(
             settings=settings,
             has_keda=lambda: any(each.is_there for each in keda),
         )
-        follow = partial(follow_deployments, world, settings, wake=wakeups.wake, on_start=on_start)
+        follow = partial(follow_deployments, world, wake=wakeups.wake, on_start=on_start)
         try:
             await run_until_one_ends(
                 [
-                    *(watch.run() for watch in watches),
+                    *(watch.run() for each in watches.values() for watch in each),
+                    *(watch.run() for watch in keda),
                     *(watch.run() for watch in _build_version_watches(client, world, settings)),
                     tell_versions(client, world.versions, Prefetcher(client, settings.site)),
                     *Builds(client, settings).run(),
@@ -109,7 +110,10 @@ async def operate(
                     sleepers.run(),
                     analyses.run(),
                     notifier.run(),
-                    _begin(watches, gateways, follow),
+                    *(
+                        _begin([*known, *keda], gateways, partial(follow, namespace=namespace))
+                        for namespace, known in watches.items()
+                    ),
                     wakeups.run(_build_work(reconciler, wakeups, metrics), workers=settings.workers),
                 ]
             )
@@ -127,18 +131,14 @@ def _build_notifier(client: Client, metrics: Metrics, settings: Settings) -> Not
     return Notifier(client, told, count=metrics.count_notification, clock=lambda: datetime.now(UTC))
 
 
-def _build_watches(client: Client, world: World, settings: Settings) -> list[Watch]:
-    watches: list[Watch] = []
-    for namespace in settings.namespaces or ("",):
-        scope = Scope(namespace=namespace, selector=OURS)
-        followers = {
-            resource: world.follow_children(resource, namespace=namespace)
-            for resource in (*CHILDREN, *RECORDS, *CHECKS)
-        }
-        followers[POD] = world.follow_pods(namespace=namespace)
-        watches += [Watch(client, resource, scope, follower) for resource, follower in followers.items()]
-        watches.append(Watch(client, AUTOSCALER, Scope(namespace, NOT_OURS), world.rivals.follow()))
-    return watches
+def _build_watches(client: Client, world: World, namespace: str) -> list[Watch]:
+    scope = Scope(namespace=namespace, selector=OURS)
+    followers = {
+        resource: world.follow_children(resource, namespace=namespace) for resource in (*CHILDREN, *RECORDS, *CHECKS)
+    }
+    followers[POD] = world.follow_pods(namespace=namespace)
+    watches = [Watch(client, resource, scope, follower) for resource, follower in followers.items()]
+    return [*watches, Watch(client, AUTOSCALER, Scope(namespace, NOT_OURS), world.rivals.follow())]
 
 
 def _build_keda_watches(client: Client, world: World, settings: Settings) -> list[OptionalWatch]:
@@ -164,7 +164,9 @@ def _build_version_watches(client: Client, world: World, settings: Settings) -> 
 async def _begin(
     watches: Iterable[Watch | OptionalWatch], gateways: Gateways, follow: Callable[[], Awaitable[None]]
 ) -> None:
-    """Nothing is decided before all children are known: one that isn't would be taken for missing."""
+    """Nothing is decided in a namespace before all its children are known: one that isn't would be taken for missing.
+    It waits alone: where it is gone they never are.
+    """
     for watch in watches:
         await watch.synced.wait()
     # Nor before the gateway is, which would be taken for new, unless it can't be asked.

@@ -356,8 +356,8 @@ class Reconciler:
                 *tell_events(previous, status),
                 *tell_rollout(previous, status, self.clock()),
             ]
-            await self._post(reference, events)
             self.notifier.tell(reference, body["spec"], list_notices(reference.owner, events, status, self.clock()))
+            await self._post(reference, events)
         await self._post(reference, await self._collect_scale_events(reference.owner))
 
     async def _collect_scale_events(self, owner: Owner) -> list[Event]:

@@ -11,10 +11,14 @@ _LONGEST = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKeys:
-    """The API keys by client. `problem` is empty when all of the Secret could be used; with no keys nobody gets in."""
+    """The API keys by client. `problem` is empty when all of the Secret could be used; with no keys nobody gets in.
+
+    `pending`: the apiserver hasn't said yet what is in it, nor that it can't be had.
+    """
 
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     problem: str = ""
+    pending: bool = False
 
 
 def name_secret(namespace: str, secret: str) -> str:
@@ -30,7 +34,8 @@ def describe_unread(namespace: str, secret: str, *, status: int) -> ApiKeys:
         return ApiKeys(problem=f"{named} does not exist: {create}")
     if status == 403:
         return ApiKeys(problem=f"{named} can't be read: the gateway's ServiceAccount may not `get` Secrets there")
-    return ApiKeys(problem=f"{named} can't be read: the apiserver {f'answered {status}' if status else 'is away'}")
+    answer = f"answered {status}" if status else "is away"
+    return ApiKeys(problem=f"{named} can't be read: the apiserver {answer}", pending=True)
 
 
 def parse_api_keys(namespace: str, secret: str, data: Mapping[str, str]) -> ApiKeys:

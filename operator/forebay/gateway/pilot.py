@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from forebay.gateway.admin import EnvoyAdmin
@@ -28,7 +28,7 @@ from forebay.gateway.waker import Waker
 from forebay.gateway.web import build_app
 from forebay.http_port import serve_app
 from forebay.kube.client import Client
-from forebay.kube.watch import Watch
+from forebay.kube.watch import Watch, wait_settled
 
 # Changes that come together are sent together.
 _TOGETHER_S = 0.002
@@ -99,13 +99,12 @@ class Pilot:
             for task in work:
                 task.cancel()
 
-    async def _publish(self, watches: Iterable[Watch]) -> None:
+    async def _publish(self, watches: Sequence[Watch]) -> None:
         """Send what has changed, once all is known."""
-        for watch in watches:
-            await watch.synced.wait()
+        await wait_settled(watches)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SECRETS_S):
-                await self._secrets.read(set(self._find_secrets()))
+                await self._secrets.read_first()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._secrets.run())
             while True:

@@ -1,6 +1,7 @@
 """Reads the Secrets of access.apiKeys, one by one: the pilot may neither list nor watch them."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 
@@ -10,6 +11,9 @@ from forebay.kube.resources import SECRET
 
 Key = tuple[str, str]
 _EVERY_S = 10.0
+# Before it is asked again for what it hasn't given: by who begins, and later.
+_FIRST_AGAIN_S = 0.5
+_AGAIN_S = 1.0
 _GET_S = 5.0
 _AT_ONCE = 8
 _log = logging.getLogger(__name__)
@@ -50,14 +54,25 @@ class SecretReader:
         """Until the next round is due."""
         end = asyncio.get_running_loop().time() + _EVERY_S
         while (left := end - asyncio.get_running_loop().time()) > 0:
-            try:
-                async with asyncio.timeout(left):
+            pending = self._choose_pending(self._find_wanted())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _AGAIN_S) if pending else left):
                     await self._wake.wait()
-            except TimeoutError:
-                return
             self._wake.clear()
-            asked, self._asked = self._asked, set()
+            asked, self._asked = self._asked | pending, set()
             await self.read(asked)
+
+    async def read_first(self) -> None:
+        """Read all, until the apiserver has said of each what is in it, or that it can't be had."""
+        pending = set(self._find_wanted())
+        while pending:
+            await self.read(pending)
+            pending = self._choose_pending(pending)
+            if pending:
+                await asyncio.sleep(_FIRST_AGAIN_S)
+
+    def _choose_pending(self, secrets: Iterable[Key]) -> set[Key]:
+        return {each for each in secrets if (known := self._find_known(each)) is None or known.pending}
 
     async def read(self, secrets: Iterable[Key]) -> None:
         """Read these now."""

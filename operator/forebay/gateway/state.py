@@ -32,7 +32,7 @@ from forebay.plan.envoy_revisions import Target
 from forebay.plan.envoy_routes import Entrance, pair_entrances
 
 Key = tuple[str, str]
-UNREAD = ApiKeys(problem="the Secret of access.apiKeys was not read yet")
+UNREAD = ApiKeys(problem="the Secret of access.apiKeys was not read yet", pending=True)
 _log = logging.getLogger(__name__)
 
 
@@ -375,5 +375,8 @@ class State:
     def _make_access(self, deployment: Deployment) -> Access:
         if not deployment.secret:
             return Access(limit=deployment.limit)
-        found = self.find_keys(deployment).keys
-        return Access(keys=found or None, limit=deployment.limit, shut=not found)
+        found, known = self.find_keys(deployment), self._entrances.get(deployment.route)
+        if found.pending and known and known.entrance.access.keys:
+            # Another Secret is named now: whoever had a key keeps it until that one is read.
+            return replace(known.entrance.access, limit=deployment.limit)
+        return Access(keys=found.keys or None, limit=deployment.limit, shut=not found.keys)

@@ -68,7 +68,8 @@ class Client:
         self._before_write = before_write
         self.on_write = on_write
         self._retries = retries
-        connector = aiohttp.TCPConnector(ssl=connection.ssl, limit=64)
+        # Each watch keeps one, and a request that waits for one would count as unanswered.
+        connector = aiohttp.TCPConnector(ssl=connection.ssl, limit=0)
         self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT, proxy=find_proxy(self.url))
 
     async def __aenter__(self) -> Self:

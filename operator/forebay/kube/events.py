@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from forebay.kube.apply import OwnerReference
-from forebay.kube.client import ApiError, Client
+from forebay.kube.client import UNANSWERED, ApiError, Client
 from forebay.kube.resources import EVENT
 from forebay.status import Event
 
@@ -41,5 +41,5 @@ async def post_event(client: Client, reference: OwnerReference, event: Event, *,
     try:
         await client.write("POST", EVENT.path(namespace=owner.namespace), body)
         client.on_write(EVENT.kind, "create")
-    except ApiError as error:
-        _log.warning("an event of %s/%s was not written: %s", owner.namespace, owner.name, error)
+    except (ApiError, *UNANSWERED) as error:
+        _log.warning("an event of %s/%s was not written: %s", *owner, error or type(error).__name__)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import orjson
@@ -21,6 +22,9 @@ _SILENCE_S = 150
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
 _GONE = 410
+# In a row, some seconds long: an apiserver that starts knows no rights for a moment.
+_REFUSALS = 6
+_LOOK_S = 0.5
 
 
 class _GoneError(Exception):
@@ -53,7 +57,9 @@ class Scope(NamedTuple):
 
 
 class Watch:
-    """A list and its changes. `synced` is set when the first list is there."""
+    """A list and its changes. `synced` is set when the first list is there; `settled` then, too, or when the apiserver
+    refuses it again and again, as in a namespace that is gone, and our rights with it.
+    """
 
     def __init__(
         self,
@@ -63,12 +69,15 @@ class Watch:
         follower: Follower,
     ) -> None:
         self.synced = asyncio.Event()
+        self.settled = asyncio.Event()
         self._client = client
         self._resource = resource
+        self._namespace = scope.namespace
         self._path = resource.path(namespace=scope.namespace)
         self._params = {"labelSelector": scope.selector} if scope.selector else {}
         self._follower = follower
         self._version = ""
+        self._refusals = 0
 
     async def run(self) -> None:
         """Tell of everything until cancelled. What the apiserver doesn't answer is asked for again, ever less often."""
@@ -78,6 +87,7 @@ class Watch:
                 if not self._version:
                     await self._list()
                     self.synced.set()
+                    self.settled.set()
                 await self._follow()
                 pause_s = _FIRST_PAUSE_S
             except _GoneError:
@@ -86,9 +96,20 @@ class Watch:
                 self._follower.failed()
                 if isinstance(error, ApiError):  # it won't go on from there
                     self._version = ""
+                self._count_refusal(error)
                 _log.warning("watching %s: %s", self._resource.plural, error or type(error).__name__)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  (to spread, not to hide)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _count_refusal(self, error: Exception) -> None:
+        is_refusal = isinstance(error, ApiError) and error.status == HTTPStatus.FORBIDDEN
+        self._refusals = self._refusals + 1 if is_refusal else 0
+        if self._namespace and self._refusals >= _REFUSALS and not self.settled.is_set():
+            self.settled.set()
+            _log.error(
+                "namespace %s: %s can't be read, and count as none: is it gone? Take it from watchNamespaces then",
+                self._namespace, self._resource.plural,
+            )  # fmt: skip
 
     async def _list(self) -> None:
         items: list[Any] = []
@@ -120,3 +141,13 @@ class Watch:
     def _typed(self, body: Json) -> Json:
         """Items of lists come without their type."""
         return {**body, "apiVersion": self._resource.api_version, "kind": self._resource.kind}
+
+
+async def wait_settled(watches: Sequence[Watch]) -> None:
+    """Until there is a first list of all that may be read. Where nothing may, our rights are gone rather than all
+    namespaces: that is waited out.
+    """
+    for watch in watches:
+        await watch.settled.wait()
+    while not any(watch.synced.is_set() for watch in watches):  # noqa: ASYNC110  (any of them)
+        await asyncio.sleep(_LOOK_S)

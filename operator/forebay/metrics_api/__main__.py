@@ -13,7 +13,7 @@ from forebay.environment import SettingsError
 from forebay.http_port import serve_app
 from forebay.kube.client import Client
 from forebay.kube.connection import find_pod_connection
-from forebay.kube.watch import Watch
+from forebay.kube.watch import Watch, wait_settled
 from forebay.logs import set_up_logs
 from forebay.metrics_api.instances import Instances
 from forebay.metrics_api.load import Load
@@ -45,9 +45,10 @@ async def serve(settings: MetricsApiSettings) -> None:
         prometheus = await _find_prometheus(stack, settings)
         watches = instances.build_watches(client, settings.namespaces)
         registration = Registration(client, settings)
-        is_ready = lambda: all(each.synced.is_set() for each in watches)  # noqa: E731
-        api = MetricsApi(instances, Load(sidecars), prometheus, is_ready=is_ready)
-        tasks = [asyncio.create_task(_work(api, registration, watches, settings)), asyncio.create_task(stop.wait())]
+        ready = asyncio.Event()
+        api = MetricsApi(instances, Load(sidecars), prometheus, is_ready=ready.is_set)
+        work = _work(api, registration, watches, settings, ready=ready)
+        tasks = [asyncio.create_task(work), asyncio.create_task(stop.wait())]
         done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in left:
             task.cancel()
@@ -64,9 +65,13 @@ async def _find_prometheus(stack: AsyncExitStack, settings: MetricsApiSettings) 
 
 
 async def _work(
-    api: MetricsApi, registration: Registration, watches: list[Watch], settings: MetricsApiSettings
+    api: MetricsApi,
+    registration: Registration,
+    watches: list[Watch],
+    settings: MetricsApiSettings,
+    *,
+    ready: asyncio.Event,
 ) -> None:
-    ready = asyncio.Event()
     async with serve_app(_build_probes(ready), port=settings.port), asyncio.TaskGroup() as tasks:
         for watch in watches:
             tasks.create_task(watch.run())
@@ -74,8 +79,7 @@ async def _work(
         async with serve_app(
             api.build_app(registration.is_trusted), port=settings.api_port, context=registration.context
         ):
-            for watch in watches:
-                await watch.synced.wait()
+            await wait_settled(watches)
             ready.set()
             _log.info("serving")
             await registration.run()

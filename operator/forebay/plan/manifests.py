@@ -107,7 +107,7 @@ def _build_config_maps(serving: Serving, workload: Workload) -> list[Json]:
 
 def _build_network_policy(serving: Serving, workload: Workload, site: Site) -> Json:
     child = _build_part(serving, workload, "networking.k8s.io/v1", "NetworkPolicy", build_prefix(workload))
-    return child | {"spec": build_network_policy_spec(serving, workload, site)}
+    return child | {"spec": build_network_policy_spec(workload, site)}
 
 
 def _build_disruption_budget(serving: Serving, workload: Workload) -> list[Json]:

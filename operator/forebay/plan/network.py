@@ -3,15 +3,17 @@
 from forebay.plan import names
 from forebay.plan.envoy import Json
 from forebay.plan.names import Role, build_labels
-from forebay.plan.resolve import Serving, Workload
+from forebay.plan.resolve import Workload
 from forebay.plan.site import Site
 
 
-def build_network_policy_spec(serving: Serving, workload: Workload, site: Site) -> Json:
+def build_network_policy_spec(workload: Workload, site: Site) -> Json:
     """The spec of the NetworkPolicy of a workload's pods. The kubelet's probes always pass."""
     callers = [_from_site(site, "gateway")]
     if workload.role is Role.PREDICTOR:
-        callers += [{"podSelector": {"matchLabels": _labels(each)}} for each in serving.transformers]
+        # Also where there is none any more: the policy is one for all revisions, of which the last may still serve.
+        transformer = build_labels(deployment=workload.deployment, role=Role.TRANSFORMER)
+        callers.append({"podSelector": {"matchLabels": transformer}})
     readers = [_from_site(site, "operator"), _from_site(site, "metrics")]
     if site.scrape_namespace:
         readers.append({"namespaceSelector": _namespace(site.scrape_namespace)})

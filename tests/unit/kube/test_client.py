@@ -1,5 +1,6 @@
-"""Requests to the apiserver through a proxy, as the environment says."""
+"""Requests to the apiserver: through a proxy, as the environment says, and beside any number of streams."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -36,6 +37,31 @@ async def answering(seen: list[tuple[str, str]]) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+@asynccontextmanager
+async def streaming() -> AsyncIterator[str]:
+    """An apiserver of which each watch tells of one change, and goes on."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return web.json_response({"kind": "Pod"})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"{}\n")
+        await asyncio.Event().wait()
+        return response
+
+    (port,) = find_free_ports(1)
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, HOST, port).start()
+    try:
+        yield f"http://{HOST}:{port}"
+    finally:
+        await runner.cleanup()
+
+
 async def ask(url: str) -> None:
     async with Client(Connection(url, ssl.create_default_context(), no_headers)) as client:
         assert await client.read("/api/v1/pods") == {"kind": "Pod"}
@@ -57,3 +83,12 @@ async def test_what_needs_no_proxy_is_asked_itself(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
         await ask(f"http://{server}")
     assert seen == [(f"http://{server}/api/v1/pods", "")]
+
+
+async def test_watches_leave_room_for_other_requests() -> None:
+    """Those of an operator for ten namespaces."""
+    async with streaming() as url, Client(Connection(url, ssl.create_default_context(), no_headers)) as client:
+        streams = [client.stream("/api/v1/pods", silence_s=60, watch="1") for _ in range(150)]
+        async with asyncio.timeout(4):
+            await asyncio.gather(*(anext(each) for each in streams))
+            assert await client.read("/api/v1/pods") == {"kind": "Pod"}
