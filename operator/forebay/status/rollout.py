@@ -40,6 +40,7 @@ def build_rollout(observation: Observation) -> RolloutStatus | None:
         instances_before=dict(progress.instances),
         attempt=progress.attempt,
         falls=progress.falls,
+        partial_falls=progress.partial_falls,
         message=cut(progress.message, _LONGEST),
         analysis=_build_analysis(progress.verdict) if progress.verdict else None,
         workload=preview.entry if preview else "",
