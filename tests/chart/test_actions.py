@@ -116,3 +116,6 @@ def test_another_attempt_is_the_next() -> None:
     failed = build(MIDWAY | {"rollout": WAITING | {"phase": "Failed", "attempt": 2}}, STEPS)
     after = run(ACTIONS["retry"], failed)
     assert after["spec"]["rollout"] == STEPS | {"retry": {"revision": "2222bbbb", "attempt": 3}}
+    # Left over, it would pass the steps without a look.
+    failed["spec"]["rollout"] = STEPS | {"promote": {"revision": "2222bbbb", "step": 1}}
+    assert run(ACTIONS["retry"], failed) == after

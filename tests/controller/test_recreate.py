@@ -1,9 +1,12 @@
 """A revision that takes the place of the one before: never both at once, and requests are held meanwhile."""
 
+import signal
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from tests.controller.conftest import SYSTEM, build_gateway_address
 from tests.controller.gateways import Gateway
 from tests.controller.site import BY_KIND, SCALED, TRITON, Cluster, History, Json, Nodes, Operator, wait_for
 from tests.controller.test_canary import begin, patch, predictor, rollout_of, routed, shares, told, wait_phase
@@ -112,6 +115,42 @@ def test_its_pods_are_waited_for_and_the_operator_may_die(
     operator.start()
     operator.wait_leading()
     wait_serving(cluster, namespace, new)
+
+
+def test_a_silent_pod_of_the_gateway_keeps_no_request_waiting(
+    cluster: Cluster, gateway: Gateway, nodes: Nodes, namespace: str, tmp_path: Path
+) -> None:
+    """None is held before it answers; where it falls silent later, the others lead on without it."""
+    rollout = {"recreate": {"hold": "5s"}}
+    address = build_gateway_address(3)
+    with Gateway(cluster, tmp_path, namespace=SYSTEM, name="gateway-3", address=address) as other:
+        cluster.create(namespace, predictor(rollout))
+        cluster.wait_reason(namespace, "Ready")
+        (old,) = cluster.deployments(namespace)
+        pilot = other.site.pilot
+        assert pilot is not None
+        try:
+            pilot.send_signal(signal.SIGSTOP)
+            # It is asked again when something changes.
+            patch(cluster, namespace, history=9)
+            cluster.wait_reason(namespace, "GatewayNotReady")
+            cluster.replace(namespace, predictor(rollout, cpu="2"))
+            wait_for(lambda: "hold the requests, but not every pod" in cluster.condition(namespace)["message"])
+            (new,) = cluster.deployments(namespace).keys() - {old}
+            assert not rollout_of(cluster, namespace)["heldSince"]
+            assert count(cluster, namespace) == {old: 1, new: 0}
+            nodes.held.add(namespace)
+            pilot.send_signal(signal.SIGCONT)
+            wait_for(lambda: count(cluster, namespace)[old] == 0)
+            end(cluster, namespace, old)
+            wait_phase(cluster, namespace, "Starting", 0)
+            pilot.send_signal(signal.SIGSTOP)
+            nodes.release(namespace)
+            wait_for(lambda: shares(cluster, namespace) == routed(gateway, namespace) == {new: 100})
+            assert "heldSince" not in gateway.site.routes()[f"{namespace}/digits"]
+        finally:
+            pilot.send_signal(signal.SIGCONT)
+        wait_serving(cluster, namespace, new)
 
 
 def test_too_late_the_old_one_comes_back(

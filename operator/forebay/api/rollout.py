@@ -250,7 +250,11 @@ class Rollout(Model):
         default=None,
         description="Let a rollout go on that waits, or has time to wait; or, with no step, one that has failed.",
     )
-    retry: Retry | None = Field(default=None, description="Try a revision again that has failed.")
+    retry: Retry | None = Field(
+        default=None,
+        description="Try a revision again that has failed. Take a promote of it away as well: left over, it passes the "
+        "steps without a look.",
+    )
     history: int = Field(
         default=10,
         ge=1,

@@ -134,6 +134,12 @@ class RolloutStatus(Model):
         description="How often half of its instances or more went down in this step. With an analysis the third time "
         "fails it.",
     )
+    partial_falls: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="How often fewer of them did. With an analysis the tenth time fails it.",
+    )
     message: str = Field(default="", max_length=1024, description="Why it failed, in a sentence with figures.")
     analysis: AnalysisStatus | None = Field(
         default=None, description="What the analysis of this step said last, where there is one."

@@ -43,6 +43,7 @@ def read_progress(status: Mapping[str, Any]) -> Progress | None:
         verdict=_read_verdict(told.get("analysis")),
         attempt=told.get("attempt", 1),
         falls=told.get("falls", 0),
+        partial_falls=told.get("partialFalls", 0),
         message=told.get("message", ""),
     )
 

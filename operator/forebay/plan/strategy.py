@@ -94,10 +94,11 @@ def resolve_strategy(rollout: Rollout | None) -> Strategy:
 
 def without_steps(strategy: Strategy) -> Strategy:
     """As for what is served again: it takes over as soon as it is up, unless somebody aborts that, too. Where there is
-    no room for both, there is none now.
+    no room for both, there is none now: it may fail, and be wanted all the same.
     """
     way = Way.RECREATE if strategy.way is Way.RECREATE else Way.WHOLE
-    return replace(strategy, way=way, steps=(), analysis=None, paused=False, promoted="", promoted_step=0)
+    promoted = strategy.promoted if strategy.promoted_fully else ""
+    return replace(strategy, way=way, steps=(), analysis=None, paused=False, promoted=promoted, promoted_step=0)
 
 
 def _resolve_steps(rollout: Rollout) -> tuple[Way, tuple[Step, ...]]:

@@ -20,6 +20,7 @@ from forebay.rollout.progress import Phase, Progress
 from forebay.rollout.state import RevisionState, RolloutState
 
 _MOST_FALLS = 3
+_MOST_PARTIAL_FALLS = 10
 # As the status has it.
 _COUNTED_FALLS = 1000
 
@@ -60,20 +61,25 @@ def advance(state: RolloutState, active: RevisionState) -> Progress | None:
 
 
 def _count_falls(state: RolloutState, progress: Progress | None) -> Progress | None:
-    """The progress, with how often the target went down in its step; it has failed where that is too often for one to
-    be judged.
+    """The progress, with how often the target went down in its step, as a whole or in part; it has failed where that is
+    too often for one to be judged.
     """
     known = state.progress
     if progress is None or known is None or known.revision != progress.revision or not known.is_live:
         return progress
     if progress.step > known.step:
         return progress
-    is_fall = progress.phase is Phase.DOWN and known.phase is not Phase.DOWN and _is_half_down(state)
-    falls = min(known.falls + is_fall, _COUNTED_FALLS)
-    if is_fall and falls >= _MOST_FALLS and state.strategy.analysis and not _is_wanted(state):
-        message = f"its instances went down {falls} times in this step"
-        return _fail(replace(progress, falls=falls), message)
-    return replace(progress, falls=falls)
+    here = replace(progress, falls=known.falls, partial_falls=known.partial_falls)
+    if progress.phase is not Phase.DOWN or known.phase is Phase.DOWN:
+        return here
+    if _is_half_down(state):
+        falls, most, whose = known.falls + 1, _MOST_FALLS, "its instances"
+        here = replace(here, falls=min(falls, _COUNTED_FALLS))
+    else:
+        falls, most, whose = known.partial_falls + 1, _MOST_PARTIAL_FALLS, "some of its instances"
+        here = replace(here, partial_falls=min(falls, _COUNTED_FALLS))
+    is_judged = state.strategy.analysis and not _is_wanted(state)
+    return _fail(here, f"{whose} went down {falls} times in this step") if is_judged and falls >= most else here
 
 
 def _is_half_down(state: RolloutState) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from forebay.plan.strategy import Way
 from forebay.rollout import recreate, suspension
 from forebay.rollout.canary import advance, is_by_steps, is_up
-from forebay.rollout.progress import Phase, Progress
+from forebay.rollout.progress import Progress
 from forebay.rollout.state import Decision, RevisionState, RolloutState
 from forebay.rollout.warm import choose_warm, find_end_s, is_back, skip_steps
 
@@ -74,7 +74,7 @@ def _find_numbers(
         return frozenset(), missing
     if state.suspended:
         return frozenset({*state.workloads, *state.target.workloads}), {}
-    if progress.held_s is not None or (progress.phase is Phase.PAUSED and _is_recreated(state)):
+    if progress.held_s is not None or (progress.is_live and _is_recreated(state)):
         restored = recreate.find_restored(state, active, progress)
         return recreate.find_ended(state, active, progress), {**missing, **restored}
     return frozenset() if progress.is_live else _find_ended(state, active, is_switched), missing

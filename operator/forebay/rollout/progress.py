@@ -31,7 +31,8 @@ class Progress:
     `since_s` is when the gateway gave it that share; None is not yet. `until_s` is when the next step is due, where a
     time is set. `held_s` is since when requests are held; None is not at all. `instances` are those that the workloads
     had that serve, and have to come back with. `verdict` is that of the step's analysis, where there is one, `attempt`
-    the number of this attempt, `falls` how often its revision went down in the step, and `message` says why one failed.
+    the number of this attempt, `falls` how often its revision went down in the step, `partial_falls` how often a lesser
+    part of its instances did, and `message` says why one failed.
     """
 
     revision: str
@@ -46,6 +47,7 @@ class Progress:
     verdict: Verdict | None = None
     attempt: int = 1
     falls: int = 0
+    partial_falls: int = 0
     message: str = ""
 
     @property

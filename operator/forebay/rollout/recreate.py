@@ -102,6 +102,9 @@ def _read_before(state: RolloutState) -> Progress:
 def _begin(state: RolloutState, here: Progress) -> Progress:
     if state.strategy.paused:
         return replace(here, phase=Phase.PAUSED)
+    if not state.gateway.is_absent and not state.gateway.is_known:
+        # Requests would wait for the answer of a pod that gives none.
+        return replace(here, phase=Phase.HOLDING)
     # As the status keeps it: in whole seconds.
     now_s = math.ceil(state.now_s)
     return _note_times(state, replace(here, phase=Phase.HOLDING, held_s=now_s, since_s=now_s))
@@ -142,7 +145,7 @@ def _replace_old(state: RolloutState, active: RevisionState, here: Progress) -> 
         return replace(here, phase=Phase.ENDING)
     if not is_up(state):
         return replace(here, phase=Phase.STARTING)
-    return None if _leads_to(state, state.target) else replace(here, phase=Phase.ROUTING)
+    return None if _leads_to(state, state.target, here) else replace(here, phase=Phase.ROUTING)
 
 
 def _go_back(state: RolloutState, active: RevisionState, here: Progress) -> Progress:
@@ -157,7 +160,7 @@ def _is_back(state: RolloutState, active: RevisionState, known: Progress) -> boo
     wanted = [state.find(name) for name in active.workloads if known.instances.get(name, 1)]
     # Requests that are refused are no better than those that wait for one instance of many.
     are_up = all(each.is_up or (each.ready and is_impatient(state, known)) for each in wanted)
-    return are_up and not is_occupied(state, active) and (not wanted or _leads_to(state, active))
+    return are_up and not is_occupied(state, active) and (not wanted or _leads_to(state, active, known))
 
 
 def is_impatient(state: RolloutState, known: Progress) -> bool:
@@ -165,9 +168,10 @@ def is_impatient(state: RolloutState, known: Progress) -> bool:
     return known.held_s is not None and state.now_s >= known.held_s + state.strategy.hold_s
 
 
-def _leads_to(state: RolloutState, revision: RevisionState) -> bool:
-    """Whether every pod of the gateway knows its instances."""
+def _leads_to(state: RolloutState, revision: RevisionState, known: Progress) -> bool:
+    """Whether every pod of the gateway knows its instances: one that is silent isn't waited for without end."""
     gateway = state.gateway
     if gateway.is_absent:
         return True
-    return gateway.is_known and gateway.routed.get(revision.entry, 0) > 0
+    is_enough = gateway.is_known or (not gateway.pending and is_impatient(state, known))
+    return is_enough and gateway.routed.get(revision.entry, 0) > 0

@@ -40,6 +40,7 @@ def build_rollout(observation: Observation) -> RolloutStatus | None:
         instances_before=dict(progress.instances),
         attempt=progress.attempt,
         falls=progress.falls,
+        partial_falls=progress.partial_falls,
         message=cut(progress.message, _LONGEST),
         analysis=_build_analysis(progress.verdict) if progress.verdict else None,
         workload=preview.entry if preview else "",
@@ -117,7 +118,7 @@ def _describe_step(observation: Observation, progress: Progress) -> str:
 def _explain(observation: Observation, progress: Progress) -> str:
     if _is_shown(observation) and progress.step and progress.is_live:
         return _explain_preview(observation, progress)
-    if progress.held_s is not None and progress.is_live:
+    if (progress.held_s is not None and progress.is_live) or progress.phase is Phase.HOLDING:
         return explain_replacement(observation, progress, _doubt(observation))
     share = f"{progress.weight_pct} % of the requests go to it" if progress.weight_pct else "no requests go to it yet"
     if progress.shadow_pct:
@@ -172,6 +173,8 @@ def _doubt(observation: Observation) -> str:
         return f": {gateway.error}"
     if gateway.is_absent:
         return ", but no pod of it is ready"
+    if gateway.answered < gateway.pods:
+        return ", but not every pod of it tells what it routes"
     return ""
 
 
@@ -217,12 +220,12 @@ def tell_rollout(previous: Mapping[str, Any], current: Mapping[str, Any], now: d
 def _tell_phase(before: Mapping[str, Any], after: Mapping[str, Any], said: str) -> Iterator[Event]:
     """That it is held, or was. `said` is what Ready says of it."""
     revision, was, phase = after["revision"], before.get("phase"), after["phase"]
-    if phase == was:
+    if phase == was and after.get("heldSince") == before.get("heldSince"):
         return
     if phase == Phase.DOWN:
         message = f"revision {revision} isn't up any more in step {after['step']}: it gets no requests until it is"
         yield Event(type="Warning", reason="RolloutHalted", message=message, action="Rollout")
-    elif phase == Phase.HOLDING:
+    elif phase == Phase.HOLDING and after.get("heldSince"):
         message = f"requests are held while the instances of revision {revision} take the place of others"
         yield Event(type="Normal", reason="RolloutHolding", message=message, action="Rollout")
     elif phase in (Phase.PAUSED, Phase.WAITING):

@@ -12,8 +12,9 @@ from forebay.controller.planning import Plan, Planner
 from forebay.plan.history import Change, Record, RollbackError
 from forebay.plan.site import Site
 from forebay.plan.versions import Version
+from forebay.rollout.canary import is_failed
 from forebay.rollout.progress import Phase, Progress
-from forebay.rollout.state import Decision, RevisionState
+from forebay.rollout.state import Decision, GatewayState, RevisionState, RolloutState
 
 Json = dict[str, Any]
 AT = "2026-11-22T08:00:00Z"
@@ -82,6 +83,23 @@ def test_what_is_rolled_back_is_planned_until_the_spec_changes(planner: Planner)
     upgraded = Planner(Site(pull_policy="Always")).choose(wanted, None, records)
     assert upgraded.target.name not in records
     assert upgraded.data["spec"] == one.data["spec"]
+
+
+def test_what_is_rolled_back_and_failed_may_be_wanted_all_the_same(planner: Planner) -> None:
+    """In the place of the other it may be too late. Of no other revision, and of no step, anything is said."""
+    one, two = planner.plan(build("1")), planner.plan(build("2", generation=2))
+    rollout = {"recreate": {}, "rollback": {"from": two.target.name, "to": one.target.name}}
+    records, name = keep(one, 1, outcome="Served") | keep(two, 2), one.target.name
+    new = RevisionState(name=two.target.name, workloads=tuple(each.name for each in two.target.workloads))
+    own = RevisionState(name=name, workloads=tuple(each.name for each in one.target.workloads))
+    failed = Progress(revision=name, phase=Phase.FAILED, message="0 of its 1 instances were ready within 600 s")
+    for promote, is_wanted in ((None, False), ({"revision": name}, True), ({"revision": name, "step": 1}, False)):
+        wanted = build("2", generation=3, **rollout, **({"promote": promote} if promote else {}))
+        state = RolloutState(
+            target=own, active=new, workloads={}, gateway=GatewayState(routed={}), progress=failed,
+            strategy=Planner(Site()).choose(wanted, None, records).serving.strategy,
+        )  # fmt: skip
+        assert is_failed(state) is not is_wanted
 
 
 def test_what_cannot_be_served_again_is_told(planner: Planner) -> None:

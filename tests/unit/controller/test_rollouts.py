@@ -83,9 +83,11 @@ def test_the_status_is_read_as_it_was_written() -> None:
     assert progress == Progress(revision="b", phase=Phase.RUNNING, step=1, weight_pct=10, since_s=since_s)
     assert (read_active({}), read_progress({})) == (None, None)
     looked_at = {**STATUS["rollout"], "phase": "Failed", "attempt": 2, "message": "bad", "analysis": ANALYSIS}
+    looked_at |= {"falls": 1, "partialFalls": 4}
     found = read_progress({"rollout": looked_at})
     assert found is not None
     assert (found.phase, found.attempt, found.message) == (Phase.FAILED, 2, "bad")
+    assert (found.falls, found.partial_falls) == (1, 4)
     assert found.verdict == Verdict(outcome=Outcome.PASSED, message="0 % failed", requests=3, stable_requests=4)
     assert is_as_told(Decision(active=A, keep=frozenset(), target=B, progress=progress), STATUS)
     assert not is_as_told(Decision(active=A, keep=frozenset(), target=B), STATUS)

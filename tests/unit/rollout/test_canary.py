@@ -405,6 +405,28 @@ def test_one_that_goes_down_again_and_again_fails_where_it_is_judged() -> None:
     assert (again.phase, again.falls, again.attempt) == (Phase.ROUTING, 0, 2)
 
 
+def test_one_whose_instances_crash_in_turn_fails_as_well() -> None:
+    """The others are up, but the step is never over."""
+    state = scene(at("Running", 1, 10, 50), 10, strategy=LOOKED_AT)
+    crashes = {"t3": WorkloadState(wanted=3, ready=2, crashed=1)}
+    for number in range(1, 10):
+        down = advance(replace(state, workloads=state.workloads | crashes), A)
+        assert (down.phase, down.falls, down.partial_falls) == (Phase.DOWN, 0, number)
+        begun = advance(replace(state, progress=down, gateway=routes()), A)
+        assert (begun.phase, begun.partial_falls) == (Phase.ROUTING, number)
+        state = replace(state, progress=advance(replace(state, progress=begun), A))
+        assert state.progress.phase is Phase.RUNNING
+    falls = replace(state, workloads=state.workloads | crashes)
+    failed = advance(falls, A)
+    assert (failed.phase, failed.weight_pct) == (Phase.FAILED, 0)
+    assert failed.message == "some of its instances went down 10 times in this step"
+    assert advance(replace(falls, strategy=strategy()), A).phase is Phase.DOWN, "nobody judges it"
+    again = advance(scene(failed, strategy=AGAIN), A)
+    assert (again.phase, again.partial_falls) == (Phase.ROUTING, 0)
+    passed = advance(replace(state, strategy=replace(LOOKED_AT, promoted="c", promoted_step=1)), A)
+    assert (passed.step, passed.partial_falls) == (2, 0)
+
+
 def test_of_many_instances_one_may_crash_now_and_then_and_each_step_counts_anew() -> None:
     crashed = WorkloadState(wanted=20, ready=19, crashed=1)
     known = replace(at("Running", 1, 10, 50), falls=2)

@@ -46,10 +46,17 @@ def scene(progress: Progress | None, **changes: object) -> RolloutState:
 SERVES = {"p1": UP, "t1": UP}
 NEW = {"p2": UP, "t3": UP}
 FREE = routes("t1", held_s=None)
+SILENT = routes("t1", "t3", pods=2)
 BAD = replace(STRATEGY, promoted="c", promoted_fully=True)
 OWN, OTHERS = {"p2", "t3"}, {"p1", "t1"}
 CASES = {
     "it holds first": (scene(None, workloads=SERVES, gateway=FREE), "Holding", OWN),
+    "but not while one of them is silent": (
+        scene(None, workloads=SERVES, gateway=routes("t1", held_s=None, pods=2)), "Holding", OWN,
+    ),
+    "nor while none is known": (
+        scene(None, workloads=SERVES, gateway=replace(FREE, pending=True)), "Holding", OWN,
+    ),
     "all pods of the gateway": (scene(at("Holding"), workloads=SERVES, gateway=FREE), "Holding", OWN),
     "since this time": (
         scene(at("Holding"), workloads=SERVES, gateway=routes("t1", held_s=50)), "Holding", OWN,
@@ -73,6 +80,14 @@ CASES = {
     ),
     "a gateway that restarts is waited for": (
         scene(at("Routing"), workloads=NEW, gateway=routes("t1", "t3", answered=0)), "Routing", OTHERS,
+    ),
+    "one that is silent, too": (scene(at("Routing"), workloads=NEW, gateway=SILENT), "Routing", OTHERS),
+    "but not for longer than a request": (scene(at("Routing"), workloads=NEW, gateway=SILENT, now_s=160), None, set()),
+    "nor where the others don't know it": (
+        scene(at("Routing"), workloads=NEW, gateway=routes("t1", pods=2), now_s=160), "Routing", OTHERS,
+    ),
+    "or are being asked": (
+        scene(at("Routing"), workloads=NEW, gateway=replace(SILENT, pending=True), now_s=160), "Routing", OTHERS,
     ),
     "too late": (scene(at("Starting"), now_s=700, workloads={"p2": UP, "t3": PART}), "Failed", OWN | OTHERS),
     "also when the old one doesn't end": (scene(at("Ending"), now_s=700, pods={"p1": 1}), "Failed", OWN),
@@ -108,6 +123,8 @@ CASES = {
     "and it is back": (scene(at("Starting", revision="a"), target=A, workloads=SERVES), None, set()),
 }  # fmt: skip
 
+NOT_HELD = {"but not while one of them is silent", "nor while none is known", "a gateway that doesn't hold"}
+
 
 def test_a_predictor_ends_after_its_transformer() -> None:
     """Requests in the transformer's queue are yet to ask it."""
@@ -129,7 +146,7 @@ def test_cases(name: str) -> None:
     assert found.progress is not None
     assert found.progress.phase == phase
     assert found.ended == ended
-    assert (found.progress.held_s is None) is (phase == "Paused" or name == "a gateway that doesn't hold")
+    assert (found.progress.held_s is None) is (phase == "Paused" or name in NOT_HELD)
     assert found.progress.revision == state.target.name
     assert found.keep >= set(state.target.workloads) | set(A.workloads)
 
@@ -154,6 +171,20 @@ def test_requests_are_let_go_to_one_instance_of_many_when_they_waited_long() -> 
     state = scene(at("Failed"), workloads={"p1": PART, "t1": UP})
     assert decide(state).progress.held_s == 100
     assert decide(replace(state, now_s=160)).progress.held_s is None
+
+
+def test_a_pod_of_the_gateway_that_is_silent_holds_requests_up_for_as_long_as_one_waits() -> None:
+    state = scene(at("Failed"), workloads=SERVES, gateway=SILENT)
+    assert decide(state).progress.held_s == 100
+    assert decide(replace(state, now_s=160)).progress == Progress(revision="c", phase=Phase.FAILED)
+    back = replace(state, progress=at("Starting", revision="a"), target=A)
+    assert decide(back).progress.held_s == 100
+    assert decide(replace(back, now_s=160)).progress is None
+    late = scene(at("Holding"), workloads=SERVES, gateway=SILENT, now_s=160)
+    assert decide(late).progress.phase is Phase.FAILED
+    assert decide(late).progress.held_s is None
+    wanted = decide(replace(late, progress=decide(late).progress, strategy=BAD)).progress
+    assert (wanted.phase, wanted.held_s) == (Phase.HOLDING, None), "not again before it answers"
 
 
 def test_why_it_failed() -> None:
@@ -193,18 +224,18 @@ class World:
     remains: dict[str, int] = field(default_factory=dict)
     told: list[Told] = field(default_factory=lambda: [((), "", None)])
     read: list[int] = field(default_factory=lambda: [0, 0])
-    answers: bool = True
+    answers: list[bool] = field(default_factory=lambda: [True, True])
     now_s: float = 0.0
 
     def observe(self) -> RolloutState:
-        seen = [self.told[index] for index in self.read]
+        seen = [self.told[index] for index, answers in zip(self.read, self.answers, strict=True) if answers]
         entries = {each.entry for shares, _, _ in seen for each, _ in shares} | {name for _, name, _ in seen if name}
         counts = {name: self.workloads[name].ready for name in entries if name in self.workloads}
         weights = [{each.entry: pct for each, pct in shares} for shares, _, _ in seen]
         least = {name: min(each.get(name, 0) for each in weights) for name in counts}
         held = {held_s for _, _, held_s in seen}
         gateway = GatewayState(
-            pods=2, answered=2 if self.answers else 1, routed=counts, held_s=held.pop() if len(held) == 1 else None,
+            pods=2, answered=len(seen), routed=counts, held_s=held.pop() if len(held) == 1 else None,
             weights_pct={name: pct for name, pct in least.items() if pct},
         )  # fmt: skip
         pods = {name: each.found for name, each in self.workloads.items()} | self.remains
@@ -268,7 +299,7 @@ class World:
                     found = self.workloads[name]
                     self.workloads[name] = replace(found, found=found.wanted, ready=min(found.ready, found.wanted))
             case "answers":
-                self.answers = not self.answers
+                self.answers[index] = not self.answers[index]
             case "read":
                 self.read[index] = len(self.told) - 1
             case "time":
@@ -276,12 +307,21 @@ class World:
             case _:
                 self.strategy = say(self.strategy, event, revision)
 
+    def pass_time(self) -> None:
+        """Nobody does anything, instances come up, gateways read; of these one is silent."""
+        self.answers = [True, False]
+        for _ in range(12):
+            self.run()
+            self.read = [len(self.told) - 1] * 2
+            self.now_s += 45
+            self.reconcile()
+
     def settle(self) -> None:
         """People let it go, instances come up, gateways read."""
         self.strategy = replace(self.strategy, paused=False, aborted="", promoted=self.target.name, promoted_fully=True)
         for _ in range(12):
             self.run()
-            self.read, self.answers = [len(self.told) - 1] * 2, True
+            self.read, self.answers = [len(self.told) - 1] * 2, [True, True]
             self.reconcile()
 
 
@@ -306,6 +346,8 @@ def test_whatever_happens_two_never_run_at_once_and_it_comes_to_its_end(
     for event in events:
         world.change(*event)
         world.reconcile()
+    world.pass_time()
+    assert world.told[-1][2] is None, "requests wait for a pod of the gateway that is silent"
     world.settle()
     assert world.told[-1] == (((world.target, 100),), "", None)
     assert world.progress is None

@@ -122,6 +122,11 @@ def test_nobody_asks_the_gateway_often_while_a_step_lasts() -> None:
     assert is_settled(summarize(observe(failed()), {}, NOW))
 
 
+def test_who_went_down_is_in_the_status() -> None:
+    status = summarize(observe(at("Down", 1, 0, falls=1, partial_falls=4)), {}, NOW)["rollout"]
+    assert (status["falls"], status["partialFalls"]) == (1, 4)
+
+
 def test_the_analysis_is_in_the_status_with_its_figures() -> None:
     status = summarize(observe(failed()), {}, NOW)["rollout"]
     assert (status["phase"], status["message"], status["attempt"]) == ("Failed", FOUND, 1)

@@ -50,6 +50,10 @@ WORDS = {
     "Unready": (at("Unready"), LOOK, "RollingOut", "takes over when all its instances are ready"),
     "Down": (at("Down"), LOOK, "RollingOut", "can't be looked at until it is"),
     "Holding": (held("Holding"), SWAP, "RollingOut", "the gateway is about to hold the requests"),
+    "Holding later": (
+        at("Holding", 0), SWAP, "RollingOut",
+        "the gateway is about to hold the requests, but not every pod of it tells what it routes",
+    ),
     "Ending": (held("Ending"), SWAP, "RollingOut", "requests wait; the instances of 0badcafe end first"),
     "held Routing": (held("Routing"), SWAP, "RollingOut", "the gateway is about to lead them there"),
 }  # fmt: skip
@@ -64,7 +68,7 @@ def test_one_that_failed_by_steps_is_explained_as_such() -> None:
 @pytest.mark.parametrize("name", WORDS)
 def test_every_phase_is_explained(name: str) -> None:
     progress, rollout, reason, words = WORDS[name]
-    status = summarize(observe(progress, rollout), {}, NOW)
+    status = summarize(observe(progress, rollout, pods=3 if "later" in name else 2), {}, NOW)
     said = condition(status)
     assert (said["status"], said["reason"]) == ("False", reason)
     assert words in said["message"]
@@ -132,6 +136,7 @@ def test_each_change_is_told_once() -> None:
         (at("Waiting"), LOOK, ["RolloutPreview", "RolloutPaused"]),
         (at("Down"), LOOK, ["RolloutHalted"]),
         (None, LOOK, []),
+        (at("Holding", 0), SWAP, []),
         (held("Holding"), SWAP, ["RolloutHolding"]),
         (held("Ending"), SWAP, []),
         (held("Starting"), SWAP, []),
