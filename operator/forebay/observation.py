@@ -89,6 +89,17 @@ class Trouble:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unusable:
+    """Why the spec, or `what` it names, can't be used. `is_elsewhere`: what is wrong isn't in the spec itself, and may
+    change with nobody telling.
+    """
+
+    trouble: Trouble
+    what: str = "the changed spec"
+    is_elsewhere: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class RolledBack:
     """The revision that the spec asks for, and the one whose content is served instead."""
 
@@ -104,6 +115,7 @@ class Observation:
     that was known.
     `scalers` are HorizontalPodAutoscalers and ScaledObjects; `lacks_keda`: the latter are wanted, and not known there.
     `numbers` are those of the revisions that are kept, by name; `previous_revision` is what is rolled back to.
+    `unusable` is why `serving` isn't what the spec asks for, but what serves already, or is to be served again.
     `rivals` are autoscalers that somebody else made, by the Deployments that they scale.
     `troubles` are what the spec and its application came to. `downloaded_pct` is by the name of a pod that downloads,
     `logs` the end of a model server's log by the name of its pod (status.needs_log tells whose are worth reading).
@@ -120,6 +132,7 @@ class Observation:
     numbers: Mapping[str, int] = field(default_factory=dict)
     previous_revision: str = ""
     rolled_back: RolledBack | None = None
+    unusable: Unusable | None = None
     deployments: Mapping[str, Json] = field(default_factory=dict)
     scalers: Sequence[Json] = ()
     lacks_keda: bool = False
