@@ -76,6 +76,19 @@ class Reason(StrEnum):
     DRILL = "Drill"
 
 
+# Of a spec that can't be used: what it asks for isn't on its way, whatever serves.
+UNUSABLE_REASONS = frozenset(
+    {
+        Reason.INVALID_SPEC,
+        Reason.ROLLBACK_FAILED,
+        Reason.UNREACHABLE_MODEL,
+        Reason.UNKNOWN_MODEL_VERSION,
+        Reason.AMBIGUOUS_ALIAS,
+        Reason.MODEL_REGISTRY_UNAVAILABLE,
+    }
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
     """Something that keeps a ModelDeployment from being ready, in words for people.
