@@ -246,7 +246,7 @@ class Reconciler:
             now_s=self.clock().timestamp(),
         )
         decision = decide(await self.analysis_jobs.judge(reference, plan.serving, state))
-        self.analyses.look(owner, plan.serving.strategy, decision)
+        self.analyses.look(owner, plan.serving, decision)
         rousing = rouse(plan.serving, target, state, previous)
         replicas = choose_replicas(target, state, decision, asleep=rousing.asleep)
         # Who has a share alone has but that of the requests that are held.
