@@ -76,6 +76,19 @@ class Reason(StrEnum):
     DRILL = "Drill"
 
 
+# Of a spec that can't be used: what it asks for isn't on its way, whatever serves.
+UNUSABLE_REASONS = frozenset(
+    {
+        Reason.INVALID_SPEC,
+        Reason.ROLLBACK_FAILED,
+        Reason.UNREACHABLE_MODEL,
+        Reason.UNKNOWN_MODEL_VERSION,
+        Reason.AMBIGUOUS_ALIAS,
+        Reason.MODEL_REGISTRY_UNAVAILABLE,
+    }
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
     """Something that keeps a ModelDeployment from being ready, in words for people.
@@ -86,6 +99,17 @@ class Trouble:
     reason: Reason
     message: str
     stalled: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unusable:
+    """Why the spec, or `what` it names, can't be used. `is_elsewhere`: what is wrong isn't in the spec itself, and may
+    change with nobody telling.
+    """
+
+    trouble: Trouble
+    what: str = "the changed spec"
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +128,7 @@ class Observation:
     that was known.
     `scalers` are HorizontalPodAutoscalers and ScaledObjects; `lacks_keda`: the latter are wanted, and not known there.
     `numbers` are those of the revisions that are kept, by name; `previous_revision` is what is rolled back to.
+    `unusable` is why `serving` isn't what the spec asks for, but what serves already, or is to be served again.
     `rivals` are autoscalers that somebody else made, by the Deployments that they scale.
     `troubles` are what the spec and its application came to. `downloaded_pct` is by the name of a pod that downloads,
     `logs` the end of a model server's log by the name of its pod (status.needs_log tells whose are worth reading).
@@ -120,6 +145,7 @@ class Observation:
     numbers: Mapping[str, int] = field(default_factory=dict)
     previous_revision: str = ""
     rolled_back: RolledBack | None = None
+    unusable: Unusable | None = None
     deployments: Mapping[str, Json] = field(default_factory=dict)
     scalers: Sequence[Json] = ()
     lacks_keda: bool = False

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Self
@@ -250,3 +251,26 @@ def test_a_service_that_is_asked_fails_it(
         begin(cluster, nodes, namespace, (servers["good"], servers["good"]), rollout=rollout)
         assert wait_phase(cluster, namespace, "Failed", 1)["message"] == "smoke says failed: digits 1 is bad"
         server.shutdown()
+
+
+def test_what_a_drill_breaks_is_not_judged(
+    cluster: Cluster, nodes: Nodes, clients: Clients, namespace: str, servers: dict[str, int]
+) -> None:
+    """The stable revision's answers would let any other pass."""
+    old, _ = begin(
+        cluster, nodes, namespace, (servers["good"], servers["bad"]), rollout=JUDGED | {"paused": True}
+    )  # fmt: skip
+    wait_phase(cluster, namespace, "Paused", 0)
+    revision, now = cluster.status(namespace)["activeRevision"], datetime.now(UTC)
+    since, until = (f"{now + timedelta(minutes=each):%Y-%m-%dT%H:%M:%SZ}" for each in (-1, 30))
+    drill = {"fault": "PredictorDown", "revision": revision, "since": since, "until": until}
+    cluster.patch(namespace, "ModelDeployment", "digits", {"spec": {"drill": drill, "rollout": {"paused": None}}})
+    wait_phase(cluster, namespace, "Analyzing", 1)
+    clients.seen.clear()
+    wait_for(lambda: clients.seen.total() > 400)
+    found = wait_phase(cluster, namespace, "Analyzing", 1)["analysis"]
+    assert (found["verdict"], found["requests"]) == ("Inconclusive", 0)
+    assert found["message"] == "spec.drill breaks one of both revisions: requests are counted anew when it is over"
+    cluster.patch(namespace, "ModelDeployment", "digits", {"spec": {"drill": None}})
+    wait_verdict(cluster, namespace, "Failed")
+    wait_for(lambda: shares(cluster, namespace) == {old: 100})

@@ -158,6 +158,17 @@ def test_watching_until_it_is_over_or_aborted(
         assert "the rollout of digits was aborted" in list(lines)[-1]
 
 
+def test_one_that_cannot_begin_is_not_over(cluster: Cluster, namespace: str, forebay: Forebay) -> None:
+    (first,) = serve(cluster, namespace, "1")
+    cluster.replace(namespace, predictor(cpu="2") | {"model": {"version": "digits:9"}})
+    cluster.wait_reason(namespace, "UnknownModelVersion")
+    for options in ((), ("--watch", "--timeout", "60")):
+        shown = forebay("rollout", "digits", *options)
+        assert shown.returncode == 1
+    said = f"the rollout of digits can't begin: still serving {first}; what spec.model.version names can't be used: "
+    assert said in shown.stdout.replace("\n", " ")
+
+
 def run_in_terminal(environment: dict[str, str]) -> str:
     """What `forebay rollout --watch` writes to a terminal, until it ends by itself."""
     master, terminal = pty.openpty()

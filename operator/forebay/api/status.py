@@ -226,7 +226,9 @@ class ModelDeploymentStatus(Model):
     )
     active_revision: ObjectName = Field(default="", description="The revision that serves.")
     target_revision: ObjectName = Field(
-        default="", description="The revision that the spec asks for, or spec.rollout.rollback in its place."
+        default="",
+        description="The revision that the spec asks for, or spec.rollout.rollback in its place. Where the spec can't "
+        "be used, the one that serves on.",
     )
     previous_revision: ObjectName = Field(
         default="", description="The one that serves beside that, or that served before it: what is rolled back to."

@@ -12,6 +12,8 @@ from rich.text import Text
 from forebay.cluster.deployments import is_current
 from forebay.cluster.report import build_grid, build_pods
 from forebay.cluster.wording import describe_age, describe_ready
+from forebay.observation import UNUSABLE_REASONS
+from forebay.status.pods import find_condition
 
 Json = dict[str, Any]
 
@@ -53,13 +55,24 @@ def is_over(deployment: Mapping[str, Any]) -> bool:
     """Whether what the spec asks for now gets all requests."""
     status = deployment.get("status", {})
     traffic = [each["revision"] for each in status.get("traffic", ())]
-    return is_current(deployment) and not status.get("rollout") and traffic == [status.get("targetRevision")]
+    is_served = not status.get("rollout") and traffic == [status.get("targetRevision")]
+    return is_current(deployment) and is_served and not _is_unusable(deployment)
 
 
 def find_end(deployment: Mapping[str, Any]) -> str:
-    """Why it won't be over by itself, in words; empty where it may."""
-    rollout = deployment.get("status", {}).get("rollout") or {}
-    return _ENDS.get(rollout.get("phase", ""), "") if is_current(deployment) else ""
+    """Why it won't be over by itself, and who serves, in words; empty where it may."""
+    if not is_current(deployment):
+        return ""
+    if _is_unusable(deployment) and find_condition(deployment, "Stalled").get("status") == "True":
+        return f"can't begin: {describe_ready(deployment)['message']}"
+    status = deployment.get("status", {})
+    end = _ENDS.get((status.get("rollout") or {}).get("phase", ""))
+    return f"{end}: {status.get('activeRevision')} serves" if end else ""
+
+
+def _is_unusable(deployment: Mapping[str, Any]) -> bool:
+    """Whether the spec can't be used: what serves then isn't what it asks for."""
+    return describe_ready(deployment)["reason"] in UNUSABLE_REASONS
 
 
 def build_line(seen: Seen) -> str:

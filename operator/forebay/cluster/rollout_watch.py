@@ -48,9 +48,8 @@ async def watch_rollout(target: Target, name: str, *, timeout_s: float, console:
                     said = describe_ready(seen.deployment)["message"]
                     raise ClusterError(f"the rollout of {name} isn't over after {timeout_s:g} s: {said}")
                 await asyncio.sleep(_PAUSE_S)
-    console.print(
-        f"the rollout of {name} {end or 'is over'}: {seen.status.get('activeRevision')} serves", highlight=False
-    )
+    over = f"is over: {seen.status.get('activeRevision')} serves"
+    console.print(f"the rollout of {name} {end or over}", highlight=False)
     return not end
 
 

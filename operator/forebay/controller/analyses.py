@@ -1,7 +1,7 @@
 """Judges new revisions that have a share of the requests, by what the gateway's pods have counted.
 
 What was counted since a step began is kept here alone: an operator that begins anew counts anew, which makes the step
-longer and nothing else.
+longer and nothing else. So it does after a drill: what a revision was made to answer is no evidence of it.
 """
 
 import asyncio
@@ -10,17 +10,21 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from forebay.api.drill import DELAY, Drill
 from forebay.controller.questions import Asked, ask_outside
 from forebay.kube.gateways import Gateways, Readings
 from forebay.kube.holdings import Owner
 from forebay.plan.analysis import Analysis
+from forebay.plan.resolve import Serving
 from forebay.plan.strategy import Strategy
+from forebay.plan.units import parse_duration_s
 from forebay.rollout.analysis.judge import judge
 from forebay.rollout.analysis.outside import combine
 from forebay.rollout.analysis.sample import Sample, begin_sample
 from forebay.rollout.analysis.tally import Reading, Tally, add_all, add_times, find_since, name_compared
-from forebay.rollout.analysis.verdict import Finding, Outcome, Verdict
+from forebay.rollout.analysis.verdict import DRILLED, Finding, Outcome, Verdict
 from forebay.rollout.progress import Phase, Progress
 from forebay.rollout.state import Decision
 
@@ -59,9 +63,19 @@ class Watch:
         return found == (self.revision, self.step, self.attempt, self.since_s)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Break:
+    """When answers are as a drill wants them, to the last that it made late."""
+
+    since_s: float = math.inf
+    until_s: float = math.inf
+
+
 @dataclass(kw_only=True)
 class Case:
-    """What is known of a step. `begun_s` is from when on requests count: None is not yet."""
+    """What is known of a step. `begun_s` is from when on requests count: None is not yet. `broken` is when a drill
+    makes answers, `has_history` whether none did before.
+    """
 
     watch: Watch
     due_s: float
@@ -69,6 +83,18 @@ class Case:
     readings: dict[str, Reading]
     sample: Sample
     verdict: Verdict | None = None
+    broken: Break = Break()
+    has_history: bool = True
+
+    def rest(self, now_s: float) -> bool:
+        """Whether a drill is going on: what was counted is forgotten, and nothing is until it is over."""
+        if now_s >= self.broken.since_s:
+            self.has_history = False
+        if not self.broken.since_s <= now_s < self.broken.until_s:
+            return False
+        self.readings, self.begun_s, self.verdict = {}, None, DRILLED
+        self.due_s = max(self.watch.begin_s, self.broken.until_s)
+        return True
 
 
 class Analyses:
@@ -94,17 +120,24 @@ class Analyses:
         case = self._cases.get(owner)
         return case.verdict if case and case.watch.is_of(progress) else None
 
-    def look(self, owner: Owner, strategy: Strategy, decision: Decision) -> None:
+    def look(self, owner: Owner, serving: Serving, decision: Decision) -> None:
         """Judge the step that a rollout is in from now on, if it is to be."""
-        watch = find_watch(strategy, decision)
+        watch = find_watch(serving.strategy, decision)
         if watch is None:
             self.forget(owner)
             return
-        case = self._cases.get(owner)
-        if case and case.watch == watch:
+        case, broken = self._cases.get(owner), find_break(serving.drill, watch)
+        if case and case.watch == watch and case.broken == broken:
             return
-        sample = begin_sample(watch.analysis, {})
-        self._cases[owner] = Case(watch=watch, due_s=watch.begin_s, readings={}, sample=sample)
+        if case and case.watch == watch:
+            # A drill that was taken back is over before its time.
+            case.broken, case.due_s = broken, max(watch.begin_s, self._clock())
+        else:
+            sample = begin_sample(watch.analysis, {})
+            case = Case(watch=watch, due_s=watch.begin_s, readings={}, sample=sample, broken=broken)
+        if case.rest(self._clock()):
+            self._wake(owner)
+        self._cases[owner] = case
         self._changed.set()
 
     def forget(self, owner: Owner) -> None:
@@ -133,12 +166,17 @@ class Analyses:
 
     async def _ask(self, owners: list[Owner]) -> None:
         cases = {owner: self._cases[owner] for owner in owners if owner in self._cases}
+        for owner in [owner for owner, case in cases.items() if case.rest(self._clock())]:
+            del cases[owner]
+            self._wake(owner)
         copied = {owner for owner, case in cases.items() if case.watch.copied}
         counts = await self._ask_gateways(cases.keys() - copied, copied=False)
         comparisons = await self._ask_gateways(copied, copied=True)
         findings = await asyncio.gather(*(self._ask_others(owner, case) for owner, case in cases.items()))
         now_s = self._clock()
         for (owner, case), others in zip(cases.items(), findings, strict=True):
+            if case.rest(now_s):
+                continue
             before = case.verdict
             answers = comparisons if owner in copied else counts
             case.verdict = combine(take(case, owner, answers, now_s), others)
@@ -182,6 +220,15 @@ def find_watch(strategy: Strategy, decision: Decision) -> Watch | None:
     )
 
 
+def find_break(drill: Drill | None, watch: Watch) -> Break:
+    """When a drill breaks one of those that are compared."""
+    if drill is None or drill.revision not in (watch.revision, watch.stable):
+        return Break()
+    since_s, until_s = (datetime.fromisoformat(each).timestamp() for each in (drill.since, drill.until))
+    late_s = parse_duration_s(drill.delay or DELAY) if drill.fault == "Slow" else 0.0
+    return Break(since_s=since_s, until_s=until_s + late_s)
+
+
 def take(case: Case, owner: Owner, answers: Mapping[str, Readings | None], now_s: float) -> Verdict:
     """Add what is new to a case, and judge it anew."""
     found = {address: each.get(owner) for address, each in answers.items() if each is not None}
@@ -189,7 +236,8 @@ def take(case: Case, owner: Owner, answers: Mapping[str, Readings | None], now_s
     new, old = (_add(case, readings, workload, now_s) for workload in (case.watch.new, case.watch.old))
     if case.begun_s is None:
         # What was answered before the step began tells how long answers take.
-        known = add_times(*(each.find(case.watch.old).times for each in readings.values()))
+        before = readings.values() if case.has_history else ()
+        known = add_times(*(each.find(case.watch.old).times for each in before))
         case.sample = begin_sample(case.watch.analysis, known)
     else:
         case.sample = case.sample.after(new, old)

@@ -65,7 +65,9 @@ class History:
     ) -> None:
         """Keep the target, as the latest."""
         known, latest = before.get(plan.target.name), max((each.number for each in before.values()), default=0)
-        if known and known.number == latest and not known.is_orphan:
+        # What serves on where the spec can't be used was never away.
+        is_there = plan.unusable is not None and not plan.unwanted
+        if known and (known.number == latest or is_there) and not known.is_orphan:
             return
         record = build_latest(body, plan, before, self.clock())
         try:
@@ -142,7 +144,7 @@ def _explain(body: Json, plan: Plan, latest: Record | None) -> tuple[str, str]:
     """Why there is another revision, and who is behind it. A spec that is as it was has no author."""
     annotations = body["metadata"].get("annotations", {})
     by = next((str(each["manager"]) for each in body["metadata"].get("managedFields", ())), "")
-    if plan.restored:
+    if plan.unwanted:
         return f"rolled back from {plan.unwanted}", by
     if latest and latest.data["spec"] == plan.data["spec"]:
         if latest.version != plan.version and plan.version:

@@ -1,13 +1,16 @@
 """The plan of a ModelDeployment, made once per generation for as long as it is being worked on."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from forebay.api import ModelDeployment
+from forebay.observation import Unusable
+from forebay.plan.cluster import UnreachableError, check_reachable
 from forebay.plan.history import Record, RollbackError, build_data, list_titles, restore
 from forebay.plan.manifests import build_manifests
 from forebay.plan.providers import keep_awake
@@ -16,6 +19,7 @@ from forebay.plan.site import Site
 from forebay.plan.strategy import without_steps
 from forebay.plan.versions import Version, pin
 from forebay.plan.workloads import Revision, build_revision
+from forebay.rollout.progress import Phase
 
 Json = dict[str, Any]
 # A plan is made in milliseconds, but an object that begins is looked at several times within seconds.
@@ -27,7 +31,8 @@ class Plan:
     """What a ModelDeployment asks for. `version` is the ModelVersion that it names, if it does.
 
     `data` is what is kept of it in the history. Of what is served again `restored` is the revision, and `unwanted` that
-    of the spec.
+    of the spec. `doubt` is why the version is the last that was known, `unusable` why this isn't what the spec asks
+    for: then what serves is `restored`, in the place of none, unless somebody wants it so.
     """
 
     serving: Serving
@@ -37,6 +42,8 @@ class Plan:
     version: Version | None = None
     restored: Record | None = None
     unwanted: str = ""
+    doubt: str = ""
+    unusable: Unusable | None = None
 
 
 class Planner:
@@ -57,12 +64,14 @@ class Planner:
         return self._remember(key, lambda: self._make(body, version))
 
     def choose(self, body: Mapping[str, Any], version: Version | None, records: Mapping[str, Record]) -> Plan:
-        """The plan of an object, or of what is to be served again in its place. Raises ValidationError, and
-        RollbackError where that can't be.
+        """The plan of an object, or of what is to be served again in its place. Raises ValidationError, RollbackError
+        where that can't be, and UnreachableError.
         """
         plan = self.plan(body, version)
         strategy = plan.serving.strategy
         if not strategy.restored or not _is_unwanted(plan, records.get(strategy.unwanted)):
+            if unreachable := check_reachable(plan.serving):
+                raise UnreachableError(unreachable)
             return plan
         record = records.get(strategy.restored)
         if record is None:
@@ -70,10 +79,16 @@ class Planner:
                 f"there is no revision {strategy.restored} in the history any more, as spec.rollout.rollback.to says: "
                 f"there are {list_titles(records)}: name one of these, or take rollback away"
             )
-        metadata = body["metadata"]
-        labels = str(sorted(metadata.get("labels", {}).items()))
-        key = (metadata["uid"], metadata["generation"], labels, record.name, record.title, plan.target.name)
-        return self._remember(key, lambda: self._restore(body, record, plan))
+        return self._restore(body, record, plan.target.name)
+
+    def serve_on(self, body: Mapping[str, Any], records: Mapping[str, Record], unusable: Unusable) -> Plan | None:
+        """The plan of what serves, or of what somebody wants to be served again, where the spec can't be used; None
+        where neither is kept.
+        """
+        for name, unwanted in _list_usable(body):
+            with suppress(KeyError, RollbackError):
+                return replace(self._restore(body, records[name], unwanted), unusable=unusable)
+        return None
 
     def _remember(self, key: tuple[object, ...], make: Callable[[], Plan]) -> Plan:
         if key not in self._made:
@@ -83,7 +98,13 @@ class Planner:
         self._made.move_to_end(key)
         return self._made[key]
 
-    def _restore(self, body: Mapping[str, Any], record: Record, plan: Plan) -> Plan:
+    def _restore(self, body: Mapping[str, Any], record: Record, unwanted: str) -> Plan:
+        metadata = body["metadata"]
+        labels = str(sorted(metadata.get("labels", {}).items()))
+        key = (metadata["uid"], metadata["generation"], labels, record.name, record.title, unwanted)
+        return self._remember(key, lambda: self._make_restored(body, record, unwanted))
+
+    def _make_restored(self, body: Mapping[str, Any], record: Record, unwanted: str) -> Plan:
         # The engine of the rules takes memory, and few need it.
         from forebay.api.fields import show_path  # noqa: PLC0415
         from forebay.api.rules import check_object  # noqa: PLC0415
@@ -99,7 +120,7 @@ class Planner:
             field = show_path(broken[0].path) + broken[0].rule.field
             raise RollbackError(_explain(record, field, broken[0].rule.message))
         serving = replace(made.serving, strategy=without_steps(made.serving.strategy))
-        return replace(made, serving=serving, restored=record, unwanted=plan.target.name)
+        return replace(made, serving=serving, restored=record, unwanted=unwanted)
 
     def _make(self, body: Mapping[str, Any], version: Version | None) -> Plan:
         read = _read(body)
@@ -118,6 +139,21 @@ def _read(body: Mapping[str, Any]) -> ModelDeployment:
 def _is_unwanted(plan: Plan, record: Record | None) -> bool:
     """Whether a plan is of the revision that isn't wanted: by another version of Forebay it has another name."""
     return plan.target.name == plan.serving.strategy.unwanted or (record is not None and record.is_same(plan.data))
+
+
+def _list_usable(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What may serve in place of a spec that can't be used, by what the status tells: a revision, and the one that
+    somebody doesn't want for it.
+    """
+    status, rollout = body.get("status", {}), body["spec"].get("rollout") or {}
+    told, rollback = status.get("rollout") or {}, rollout.get("rollback") or {}
+    asked = (status.get("targetRevision"), (status.get("rollback") or {}).get("from"))
+    if rollback and rollback["from"] in asked:
+        yield rollback["to"], rollback["from"]
+    if told.get("phase") in (Phase.ABORTED, Phase.FAILED) and not told.get("heldSince"):
+        # Forgotten, it would be tried again as soon as the spec can be used.
+        return
+    yield status.get("activeRevision", ""), ""
 
 
 def _explain(record: Record, field: str, wrong: str) -> str:

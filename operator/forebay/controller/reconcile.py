@@ -1,13 +1,10 @@
 """One look at a ModelDeployment: resolve, observe, decide, plan, apply, tell. Repeating it changes nothing."""
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
-
-from pydantic import ValidationError
 
 from forebay.controller.analyses import Analyses
 from forebay.controller.analysis_jobs import AnalysisJobs
@@ -36,7 +33,7 @@ from forebay.controller.rollouts import (
 from forebay.controller.scale_events import ScaleEvents
 from forebay.controller.service_times import ServiceTimes
 from forebay.controller.sleepers import Sleepers, rouse
-from forebay.controller.unusable import describe_invalid, explain_unresolved
+from forebay.controller.unusable import UNUSABLE, explain_unusable
 from forebay.controller.world import World
 from forebay.kube.apply import Applier, OwnerReference
 from forebay.kube.children import Child, Id
@@ -47,12 +44,9 @@ from forebay.kube.holdings import Owner
 from forebay.kube.resources import AUTOSCALER, MODEL_DEPLOYMENT, SCALED_OBJECT
 from forebay.kube.scale import write_scale
 from forebay.kube.statuses import write_status
-from forebay.observation import Observation, Reason, RolledBack, Trouble
-from forebay.plan.cluster import check_reachable
-from forebay.plan.history import RollbackError
+from forebay.observation import Observation, RolledBack, Trouble, Unusable
 from forebay.plan.manifests import build_autoscaler, with_service_times
 from forebay.plan.names import build_preview_path
-from forebay.plan.versions import VersionError
 from forebay.plan.workloads import Planned
 from forebay.rollout.decide import decide
 from forebay.rollout.state import Decision, RevisionState, RolloutState
@@ -115,35 +109,21 @@ class Reconciler:
         if not self._is_known(body):
             return _PROGRESS_S
         previous: Json = body.get("status", {})
-        delay_s = _RESYNC_S
-        try:
-            resolution = self._resolve(body)
-            records = read_records(self.world.children.of(owner), body["metadata"]["uid"])
-            plan = self.planner.choose(body, resolution.version, records)
-            if await self._is_gone(body, plan, previous):
-                self.world.drop(owner, uid=body["metadata"]["uid"])
-                self._forget(owner)
-                return None if self.world.find(owner) is None else 0.0
-        except ValidationError as error:
+        plan = self._choose_plan(body)
+        unusable = plan if isinstance(plan, Unusable) else plan.unusable
+        delay_s = _TROUBLED_S if unusable and unusable.is_elsewhere else _RESYNC_S
+        if isinstance(plan, Unusable):
             self.sleepers.forget(owner)
-            trouble = Trouble(reason=Reason.INVALID_SPEC, message=describe_invalid(error), stalled=True)
-            status = summarize_invalid(body["metadata"]["generation"], [trouble], previous, self.clock())
-        except RollbackError as error:
-            self.sleepers.forget(owner)
-            trouble = Trouble(reason=Reason.ROLLBACK_FAILED, message=str(error), stalled=True)
-            what, generation = "what spec.rollout.rollback names", body["metadata"]["generation"]
-            status = summarize_invalid(generation, [trouble], previous, self.clock(), what)
-        except VersionError as error:
-            self.sleepers.forget(owner)
-            trouble = explain_unresolved(error)
-            generation, field = body["metadata"]["generation"], "uri" if name_mlflow(body) else "version"
-            status = summarize_invalid(generation, [trouble], previous, self.clock(), f"what spec.model.{field} names")
-            # Versions that nobody names don't wake it, but the message tells of those there are.
-            delay_s = _TROUBLED_S
+            generation = body["metadata"]["generation"]
+            status = summarize_invalid(generation, [plan.trouble], previous, self.clock(), plan.what)
+        elif await self._is_gone(body, plan, previous):
+            self.world.drop(owner, uid=body["metadata"]["uid"])
+            self._forget(owner)
+            return None if self.world.find(owner) is None else 0.0
         else:
-            status, troubles, due_s = await self._serve(body, plan, previous, resolution.doubt)
+            status, troubles, due_s = await self._serve(body, plan, previous)
             # Nobody tells when a quota has room again, or when somebody else's object is gone.
-            delay_s = min(_TROUBLED_S if troubles else _RESYNC_S, due_s)
+            delay_s = min(_TROUBLED_S if troubles else delay_s, due_s)
             now = self.clock()
             delay_s = min(delay_s, self.panic.delay_s(owner), measure_drill_s(plan.serving, now))
             delay_s = min(delay_s, self.analysis_jobs.delay_s(owner))
@@ -166,6 +146,16 @@ class Reconciler:
             return self.world.versions.is_listed(body["metadata"]["namespace"])
         return self.world.mlflow.is_asked(body)
 
+    def _choose_plan(self, body: Json) -> Plan | Unusable:
+        """What is to serve: what the spec asks for, or else what serves already; why neither can be planned."""
+        records = read_records(self.world.children.of(refer_to(body).owner), body["metadata"]["uid"])
+        try:
+            resolution = self._resolve(body)
+            return replace(self.planner.choose(body, resolution.version, records), doubt=resolution.doubt)
+        except UNUSABLE as error:
+            unusable = explain_unusable(error, body)
+            return self.planner.serve_on(body, records, unusable) or unusable
+
     def _resolve(self, body: Json) -> Resolution:
         """The version that an object names, if it does. Raises VersionError."""
         if name_mlflow(body):
@@ -186,13 +176,9 @@ class Reconciler:
         # Another of its name has been told of already, or will be.
         return found is None or bool(found["metadata"]["uid"] != body["metadata"]["uid"])
 
-    async def _serve(self, body: Json, plan: Plan, previous: Json, doubt: str) -> tuple[Json, Sequence[Trouble], float]:
+    async def _serve(self, body: Json, plan: Plan, previous: Json) -> tuple[Json, Sequence[Trouble], float]:
         """The status, what there is to try again, and the seconds until a step of the rollout is due."""
         owner, generation, uid = refer_to(body).owner, body["metadata"]["generation"], body["metadata"]["uid"]
-        unreachable = check_reachable(plan.serving)
-        if unreachable:
-            trouble = Trouble(reason=Reason.UNREACHABLE_MODEL, message=unreachable, stalled=True)
-            return summarize_invalid(generation, [trouble], previous, self.clock()), (), math.inf
         decision, troubles = await self._apply(body, plan, previous)
         if decision.active is None and not plan.serving.suspended:
             self.gateways.settle(owner)
@@ -208,10 +194,11 @@ class Reconciler:
             version=plan.version,
             # What is served again has the version of then.
             uri="" if plan.restored else name_mlflow(body),
-            doubt=doubt,
+            doubt=plan.doubt,
             numbers={each.name: each.number for each in records.values()},
             previous_revision=name_previous(records, plan, decision),
-            rolled_back=RolledBack(before=plan.unwanted, after=plan.restored.name) if plan.restored else None,
+            rolled_back=RolledBack(before=plan.unwanted, after=plan.target.name) if plan.unwanted else None,
+            unusable=plan.unusable,
             deployments=unpack_deployments(self.world.children.of(owner)),
             scalers=unpack_scalers(self.world.children.of(owner)),
             lacks_keda=not self.has_keda() and any(each["kind"] == SCALED_OBJECT.kind for each in plan.manifests),
@@ -259,7 +246,7 @@ class Reconciler:
             now_s=self.clock().timestamp(),
         )
         decision = decide(await self.analysis_jobs.judge(reference, plan.serving, state))
-        self.analyses.look(owner, plan.serving.strategy, decision)
+        self.analyses.look(owner, plan.serving, decision)
         rousing = rouse(plan.serving, target, state, previous)
         replicas = choose_replicas(target, state, decision, asleep=rousing.asleep)
         # Who has a share alone has but that of the requests that are held.

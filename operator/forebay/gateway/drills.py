@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from forebay.api.drill import DELAY
 from forebay.plan.envoy_drill import Fault
 from forebay.plan.envoy_revisions import Target
 from forebay.plan.units import parse_duration_s
 
 Raw = Mapping[str, Any]
-_DELAY = "5s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,5 +50,5 @@ def read_drill(spec: Raw) -> Drill | None:
         revision=raw["revision"],
         since_s=datetime.fromisoformat(raw["since"]).timestamp(),
         until_s=datetime.fromisoformat(raw["until"]).timestamp(),
-        delay_s=parse_duration_s(raw.get("delay") or _DELAY),
+        delay_s=parse_duration_s(raw.get("delay") or DELAY),
     )

@@ -1,8 +1,13 @@
 """What a cluster can't do of what this machine can."""
 
+from forebay.errors import UserError
 from forebay.plan.resolve import Serving
 
 _LOCAL = "file:"
+
+
+class UnreachableError(UserError):
+    """Pods can't fetch the model, in words for people."""
 
 
 def check_reachable(serving: Serving) -> str:

@@ -54,6 +54,8 @@ class Verdict:
 
 def judge(observation: Observation, parts: Sequence[Part], previous: Mapping[str, Any], now: datetime) -> Verdict:
     """What keeps the ModelDeployment from being ready."""
+    if observation.unusable:
+        return Verdict(trouble=observation.unusable.trouble, is_failure=True)
     if observation.serving.suspended and not observation.troubles:
         return _judge_suspended(observation, parts)
     if (end := find_end(observation)) and not observation.troubles:

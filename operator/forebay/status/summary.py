@@ -91,8 +91,7 @@ def summarize_invalid(
     ]
     if not find_previous(previous, AVAILABLE):
         findings.insert(1, find(AVAILABLE, False, trouble))
-    if find_previous(previous, RESOLVED) and trouble.reason in _UNRESOLVED:
-        findings.append(find(RESOLVED, False, trouble))
+    findings += _find_unresolved(trouble, previous)
     made = build_conditions(findings, generation=generation, previous=previous, now=now)
     new = {each.type: each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in made}
     # What was found of the revision that runs stays as it was found.
@@ -145,7 +144,7 @@ def _tell_model(observation: Observation) -> ModelInUse | None:
 def _find_all(
     observation: Observation, parts: Sequence[Part], previous: Mapping[str, Any], now: datetime
 ) -> list[Finding]:
-    verdict = judge(observation, parts, previous, now)
+    verdict, unusable = judge(observation, parts, previous, now), observation.unusable
     traffic, why = check_traffic(observation, waking=_is_active_waking(observation, verdict, previous, now))
     if held := describe_hold(observation, now):
         traffic, why = "True", held
@@ -155,12 +154,12 @@ def _find_all(
     return [
         find(READY, verdict.trouble is None, verdict.trouble or verdict.said or ready),
         Finding(type=AVAILABLE, status=traffic, reason=why.reason, message=why.message),
-        _find_progress(verdict, f"revision {observation.target.name}"),
+        _find_progress(verdict, unusable.what if unusable else f"revision {observation.target.name}"),
         _find_stalled(verdict),
         *(_find_component(part, _find_rest(observation)) for part in parts),
         *find_rollback(observation),
         *find_sleep(observation),
-        *_find_resolution(observation),
+        *_find_resolution(observation, previous),
         *find_autoscaling(observation, build_active_parts(observation, parts, now)),
         *find_fallback(observation),
         *find_shadow(observation),
@@ -175,9 +174,12 @@ def _is_active_waking(observation: Observation, verdict: Verdict, previous: Mapp
     return (not is_target or verdict.said is not None) and is_waking(observation, previous, now, AVAILABLE)
 
 
-def _find_resolution(observation: Observation) -> Iterator[Finding]:
+def _find_resolution(observation: Observation, previous: Mapping[str, Any]) -> Iterator[Finding]:
     """Whether MLflow says which version is meant: what serves doesn't hang on it."""
     version, doubt = observation.version, observation.doubt
+    if observation.unusable:
+        yield from _find_unresolved(observation.unusable.trouble, previous)
+        return
     if version is None or not observation.uri:
         return
     if doubt:
@@ -187,14 +189,23 @@ def _find_resolution(observation: Observation) -> Iterator[Finding]:
         yield find(RESOLVED, True, Trouble(reason=Reason.RESOLVED, message=f"{observation.uri} is {version.reference}"))
 
 
+def _find_unresolved(trouble: Trouble, previous: Mapping[str, Any]) -> Iterator[Finding]:
+    """That it says so no more."""
+    if find_previous(previous, RESOLVED) and trouble.reason in _UNRESOLVED:
+        yield find(RESOLVED, False, trouble)
+
+
 def _explain(observation: Observation, verdict: Verdict, traffic: ConditionStatus) -> Trouble | None:
     """What keeps it from being ready, and who serves meanwhile."""
-    active, target = observation.decision.active, observation.target.name
-    if verdict.trouble is None or active is None or active.name == target:
+    active, target, unusable = observation.decision.active, observation.target.name, observation.unusable
+    if verdict.trouble is None or active is None or (active.name == target and not unusable):
         return verdict.trouble
     serves = f"{active.name} serves no more" if traffic == "False" else f"still serving {active.name}"
     if traffic == "True" and is_asleep(observation, active):
         serves = f"{active.name} is asleep, and the next request wakes it"
+    if unusable:
+        coming = "" if active.name == target else f" {target} is on its way;"
+        return prefix(verdict.trouble, f"{serves};{coming} {unusable.what} can't be used: ")
     progress = observation.decision.progress
     how = "can't start" if verdict.is_failure else "is on its way"
     if progress and progress.phase is Phase.ABORTED:

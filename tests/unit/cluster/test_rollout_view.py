@@ -91,7 +91,35 @@ def test_it_is_over_when_what_is_asked_for_now_gets_all(changes: Json, over: boo
 
 @pytest.mark.parametrize(
     ("phase", "generation", "end"),
-    [("Running", 3, ""), ("Paused", 3, ""), ("Aborted", 3, "was aborted"), ("Failed", 3, "failed"), ("Aborted", 2, "")],
+    [
+        ("Running", 3, ""),
+        ("Paused", 3, ""),
+        ("Aborted", 3, "was aborted: 1111aaaa serves"),
+        ("Failed", 3, "failed: 1111aaaa serves"),
+        ("Aborted", 2, ""),
+    ],
 )
 def test_it_ends_where_it_goes_no_further(phase: str, generation: int, end: str) -> None:
     assert find_end(see(phase, observedGeneration=generation).deployment) == end
+
+
+@pytest.mark.parametrize(
+    ("reason", "stalled", "generation", "end"),
+    [
+        ("UnknownModelVersion", "True", 3, "can't begin: still serving 1111aaaa"),
+        ("InvalidSpec", "True", 3, "can't begin: still serving 1111aaaa"),
+        ("RollbackFailed", "True", 3, "can't begin: still serving 1111aaaa"),
+        ("UnknownModelVersion", "True", 2, ""),
+        # It may be asked again.
+        ("ModelRegistryUnavailable", "False", 3, ""),
+    ],
+)
+def test_one_that_cannot_begin_is_not_over(reason: str, stalled: str, generation: int, end: str) -> None:
+    said = {"reason": reason, "message": "still serving 1111aaaa"}
+    conditions = [{"type": "Ready", "status": "False", **said}, {"type": "Stalled", "status": stalled, **said}]
+    seen = see(
+        rollout=None, traffic=[{"revision": "1111aaaa"}], targetRevision="1111aaaa", conditions=conditions,
+        observedGeneration=generation,
+    )  # fmt: skip
+    assert not is_over(seen.deployment)
+    assert find_end(seen.deployment) == end

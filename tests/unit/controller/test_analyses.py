@@ -1,17 +1,19 @@
 """Which steps are judged, and what the answers of the gateway's pods make of a verdict."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from forebay.controller.analyses import Case, Watch, find_watch, take
+from forebay.api.drill import Drill
+from forebay.controller.analyses import Break, Case, Watch, find_break, find_watch, take
 from forebay.kube.gateways import Readings, read_counts
 from forebay.kube.holdings import Owner
 from forebay.plan.analysis import Analysis
 from forebay.plan.strategy import Step, Strategy
 from forebay.rollout.analysis.sample import begin_sample
 from forebay.rollout.analysis.tally import Reading, Tally
-from forebay.rollout.analysis.verdict import Outcome
+from forebay.rollout.analysis.verdict import DRILLED, Outcome
 from forebay.rollout.progress import Phase, Progress
 from forebay.rollout.state import Decision, RevisionState
 
@@ -111,3 +113,44 @@ def test_a_pod_s_answer() -> None:
     assert found == {OWNER: Reading(uptime_s=7.0, tallies={"w": tally})}
     for broken in (None, {}, {"counts": {"ns/md": {"w": {}}}, "uptimeS": 7}, {"counts": [], "uptimeS": 7}):
         assert read_counts(broken) is None
+
+
+BROKEN = Break(since_s=1060.0, until_s=1120.0)
+
+
+def write(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"revision": "new"}, BROKEN),
+        ({"revision": "old"}, BROKEN),
+        ({"revision": "other"}, Break()),
+        # Until the last answer that it made late.
+        ({"revision": "old", "fault": "Slow", "delay": "2s"}, replace(BROKEN, until_s=1122.0)),
+        ({"revision": "old", "fault": "Slow"}, replace(BROKEN, until_s=1125.0)),
+    ],
+)
+def test_when_a_drill_breaks_one_of_both(changes: dict[str, str], found: Break) -> None:
+    told = {"fault": "PredictorDown", "since": write(1060.0), "until": write(1120.0)} | changes
+    assert find_break(Drill.model_validate(told), WATCH) == found
+    assert find_break(None, WATCH) == Break()
+
+
+def test_what_a_drill_makes_of_requests_is_no_evidence() -> None:
+    case = begin()
+    case.broken = BROKEN
+    take(case, OWNER, {"a": read(0, 4000)}, 1000.0)
+    assert take(case, OWNER, {"a": read(400, 8000, uptime_s=5030.0)}, 1030.0).outcome is Outcome.PASSED
+    assert not case.rest(1059.0)
+    assert case.rest(1060.0)
+    assert (case.verdict, case.due_s) == (DRILLED, 1120.0)
+    assert not case.rest(1120.0)
+    verdict = take(case, OWNER, {"a": read(800, 9000, errors=400, uptime_s=5120.0)}, 1120.0)
+    assert (verdict.outcome, verdict.requests) == (Outcome.INCONCLUSIVE, 0)
+    assert not case.sample.history, "answers were late on purpose"
+    take(case, OWNER, {"a": read(1200, 13000, errors=400, uptime_s=5150.0)}, 1150.0)
+    verdict = take(case, OWNER, {"a": read(1600, 17000, errors=400, uptime_s=5180.0)}, 1180.0)
+    assert (verdict.outcome, verdict.requests, verdict.stable_requests) == (Outcome.PASSED, 800, 8000)

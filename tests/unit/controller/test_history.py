@@ -9,6 +9,7 @@ import pytest
 from forebay.controller.authors import find_author
 from forebay.controller.history import build_latest, find_outcomes, list_kept
 from forebay.controller.planning import Plan, Planner
+from forebay.observation import Reason, Trouble, Unusable
 from forebay.plan.history import Change, Record, RollbackError
 from forebay.plan.site import Site
 from forebay.plan.versions import Version
@@ -117,6 +118,51 @@ def test_what_cannot_be_served_again_is_told(planner: Planner) -> None:
             RollbackError, match=rf"revision r1 \({one.target.name}\).* can't be served any more: {said}"
         ):
             Planner(Site()).choose(wanted, None, records)
+
+
+INVALID = Unusable(trouble=Trouble(reason=Reason.INVALID_SPEC, message="no", stalled=True))
+SERVING, ASKED = {"activeRevision": "A"}, {"activeRevision": "B", "targetRevision": "B"}
+BACK = {"rollback": {"from": "B", "to": "A"}}
+
+
+@pytest.mark.parametrize(
+    ("rollout", "status", "served", "unwanted"),
+    [
+        ({}, SERVING, "A", ""),
+        ({}, SERVING | {"rollout": {"phase": "Running"}}, "A", ""),
+        ({}, SERVING | {"rollout": {"phase": "Starting", "heldSince": AT}}, "A", ""),
+        # It would be tried again.
+        ({}, SERVING | {"rollout": {"phase": "Failed"}}, "", ""),
+        ({}, SERVING | {"rollout": {"phase": "Aborted"}}, "", ""),
+        ({}, SERVING | {"rollout": {"phase": "Aborted", "heldSince": AT}}, "A", ""),
+        ({}, {"activeRevision": "gone"}, "", ""),
+        ({}, {}, "", ""),
+        (BACK, ASKED, "A", "B"),
+        (BACK, SERVING | {"targetRevision": "A", "rollback": {"from": "B", "to": "A"}}, "A", "B"),
+        (BACK, SERVING | {"targetRevision": "B", "rollout": {"phase": "Failed"}}, "A", "B"),
+        # It is of another content.
+        ({"rollback": {"from": "0badcafe", "to": "A"}}, ASKED, "B", ""),
+        ({"rollback": {"from": "B", "to": "0badcafe"}}, ASKED, "B", ""),
+    ],
+)
+def test_what_serves_is_planned_where_the_spec_cannot_be(
+    planner: Planner, rollout: Json, status: Json, served: str, unwanted: str
+) -> None:
+    one, two = planner.plan(build("1")), planner.plan(build("2", generation=2))
+    names = {"A": one.target.name, "B": two.target.name}
+
+    def name(told: Json) -> Json:
+        return {key: name(each) if isinstance(each, dict) else names.get(each, each) for key, each in told.items()}
+
+    body = build("3", generation=3, canary={"steps": [{"weight": 10}]}, **name(rollout)) | {"status": name(status)}
+    body["spec"]["model"] = {"version": "digits:9"}
+    plan = planner.serve_on(body, keep(one, 1) | keep(two, 2), INVALID)
+    if not served:
+        assert plan is None
+        return
+    assert plan
+    assert (plan.target.name, plan.unwanted, plan.unusable) == (names[served], names.get(unwanted, ""), INVALID)
+    assert not plan.serving.strategy.steps
 
 
 A, B = RevisionState(name="a", workloads=("p",)), RevisionState(name="b", workloads=("q",))

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from forebay.api.load import load_text
-from forebay.observation import Observation, Trouble
+from forebay.observation import Observation, Trouble, Unusable
 from forebay.plan.names import WORKLOAD_LABEL
 from forebay.plan.resolve import resolve
 from forebay.plan.site import Site
@@ -56,6 +56,7 @@ class Scene:
     pods: list[dict[str, Any]] = field(default_factory=list)
     deployments: dict[str, Any] = field(default_factory=dict)
     troubles: Sequence[Trouble] = ()
+    unusable: Unusable | None = None
     downloaded_pct: Mapping[str, int] = field(default_factory=dict)
     logs: Mapping[str, str] = field(default_factory=dict)
     scalers: Sequence[dict[str, Any]] = ()
@@ -93,6 +94,7 @@ class Scene:
             rivals=self.rivals,
             pods=self.pods,
             troubles=self.troubles,
+            unusable=self.unusable,
             downloaded_pct=self.downloaded_pct,
             logs=self.logs,
             url="http://digits.vision",

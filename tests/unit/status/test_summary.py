@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.api.status import ModelDeploymentStatus
-from forebay.observation import Reason, Trouble
+from forebay.observation import Reason, Trouble, Unusable
 from forebay.rollout.state import RevisionState
 from forebay.status import is_settled, summarize_invalid
 from forebay.status.lines import LONGEST_MESSAGE
@@ -260,6 +260,30 @@ def test_a_spec_that_cannot_be_used_leaves_what_runs() -> None:
     assert {kind: status[kind] for kind in kept} == {kind: before[kind] for kind in kept}
     for kind in ("Available", "PredictorReady", "TransformerReady"):
         assert get_condition(status, kind) == get_condition(before, kind)
+
+
+def test_what_serves_on_is_told_of_as_it_is() -> None:
+    """And why nothing else is on its way."""
+    unusable = Unusable(trouble=INVALID)
+    scene = Scene(generation=4, unusable=unusable, ready={"predictor": 1})
+    status = scene.summarize(Scene().summarize(), LATER)
+    for kind, wanted in (("Ready", "False"), ("Available", "True"), ("Progressing", "False"), ("Stalled", "True")):
+        assert told(status, kind)[0] == wanted
+    name = scene.target.name
+    serving = f"still serving {name}; the changed spec can't be used: {INVALID.message}"
+    assert get_condition(status, "Ready")["message"] == serving
+    assert told(status, "PredictorReady")[0] == "False"
+    assert (status["observedGeneration"], status["targetRevision"]) == (4, name)
+    back = Scene(active=OLD, unusable=unusable).summarize()
+    serving = f"still serving 0badcafe; {name} is on its way; the changed spec can't be used: {INVALID.message}"
+    assert get_condition(back, "Ready")["message"] == serving
+    # Of what MLflow names it is told by a condition of its own, too.
+    resolved = {"type": "ModelResolved", "status": "True", "lastTransitionTime": "2026-11-21T17:00:00Z"}
+    before = Scene().summarize()
+    before["conditions"].append(resolved)
+    missing = Trouble(reason=Reason.UNKNOWN_MODEL_VERSION, message="there is none", stalled=True)
+    scene.unusable = Unusable(trouble=missing, what="what spec.model.uri names")
+    assert told(scene.summarize(before), "ModelResolved") == ("False", "UnknownModelVersion")
 
 
 @pytest.mark.parametrize("previous", [{}, UNKNOWN])

@@ -31,3 +31,7 @@ class Finding:
 
 
 NOT_COUNTED = Verdict(outcome=Outcome.INCONCLUSIVE, message="no requests are counted yet")
+DRILLED = Verdict(
+    outcome=Outcome.INCONCLUSIVE,
+    message="spec.drill breaks one of both revisions: requests are counted anew when it is over",
+)
