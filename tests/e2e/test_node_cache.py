@@ -89,6 +89,7 @@ def cached(namespace: Kubectl, gateway: str, bucket: Bucket, tap: Tap, moto: tup
     install(namespace, CHART, *options, f"--set-json=nodeCache.extraEnv={json.dumps(sts)}")
     namespace.within(AGENTS)("rollout", "status", "daemonset/forebay-node", "--timeout=120s", timeout_s=130)
     bucket.put("cached/weights.bin", WEIGHTS)
+    bucket.put("cached/small", b"x")
     with tap.open() as url:
         namespace.apply(build_secret("store", bucket.credentials_by(url)))
         yield namespace
@@ -163,10 +164,11 @@ def find_model(kubectl: Kubectl, uri: str, state: str) -> dict[str, Any]:
 def test_ten_pods_are_one_download(cached: Kubectl, tap: Tap) -> None:
     cached.apply(build_job(cached, 10, "s3://models/cached"))
     cached("wait", "--for=condition=Complete", "job/ten", "--timeout=300s", timeout_s=310)
-    # Of 24 MiB, three pieces.
+    # Of 24 MiB, three pieces. The smallest file shows, too, that each pod may read.
     assert tap.fetched("cached/weights.bin") == 3
+    assert tap.fetched("cached/small") == 11
     found = eventually(lambda: find_model(cached, "s3://models/cached", "Cached"))
-    assert found["bytes"] == len(WEIGHTS)
+    assert found["bytes"] == len(WEIGHTS) + 1
     cached("delete", "job", "ten")
 
 
@@ -263,11 +265,22 @@ def test_a_pods_role_reads_its_model(cached: Kubectl, moto: tuple[Tap, str]) -> 
     cached("delete", "md", "roles")
 
 
-def test_a_version_is_there_before_it_is_served(cached: Kubectl, bucket: Bucket, tap: Tap) -> None:
+@pytest.fixture
+def third(bucket: Bucket) -> Iterator[None]:
+    """s3://models/digits/3. The model beside it is another test's."""
+    files = {"digits/3/weights.bin": WEIGHTS[: 4 * MIB], "digits/3/small": b"x"}
+    for key, content in files.items():
+        bucket.put(key, content)
+    yield
+    for key in files:
+        bucket.drop(key)
+
+
+@pytest.mark.usefixtures("third")
+def test_a_version_is_there_before_it_is_served(cached: Kubectl, tap: Tap) -> None:
     """What the README shows."""
     text = (HACK.parent / "README.md").read_text()
     manifest = yaml.safe_load(text.partition("# prefetched.yaml\n")[2].partition("```")[0])
-    bucket.put("digits/3/weights.bin", WEIGHTS[: 4 * MIB])
     secret = cached.get("secret", "store")["data"]
     cached.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "models-s3"}, "data": secret}, manifest)
     cached("wait", "--for=condition=Prefetched", "mv/digits-3", "--timeout=180s", timeout_s=190)
@@ -282,8 +295,6 @@ def test_a_version_is_there_before_it_is_served(cached: Kubectl, bucket: Bucket,
     cached("patch", "mv", "digits-3", "--type=merge", "--patch", '{"spec": {"prefetch": null}}')
     eventually(lambda: not cached.get("daemonsets")["items"], timeout_s=60)
     cached("delete", "md/early", "mv/digits-3")
-    # s3://models/digits is another test's.
-    bucket.drop("digits/3/weights.bin")
 
 
 def test_an_agent_that_dies_is_not_missed(cached: Kubectl, bucket: Bucket, tap: Tap) -> None:

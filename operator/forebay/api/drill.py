@@ -11,8 +11,6 @@ from forebay.api.rollout import RevisionName
 _LONG, _SHORT = "(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])", "(0[469]|11)-(0[1-9]|[12][0-9]|30)"
 _FEBRUARY = "02-(0[1-9]|[12][0-9])"
 _DAY = f"[1-9][0-9]{{3}}-({_LONG}|{_SHORT}|{_FEBRUARY})"
-# How late answers are where nothing is said.
-DELAY = "5s"
 _CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 
 

@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from forebay.api.drill import DELAY, Drill
+from forebay.api.drill import Drill
 from forebay.controller.questions import Asked, ask_outside
 from forebay.kube.gateways import Gateways, Readings
 from forebay.kube.holdings import Owner
 from forebay.plan.analysis import Analysis
+from forebay.plan.envoy_drill import DELAY
 from forebay.plan.resolve import Serving
 from forebay.plan.strategy import Strategy
 from forebay.plan.units import parse_duration_s

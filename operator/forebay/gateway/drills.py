@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from forebay.api.drill import DELAY
-from forebay.plan.envoy_drill import Fault
+from forebay.plan.envoy_drill import DELAY, Fault
 from forebay.plan.envoy_revisions import Target
 from forebay.plan.units import parse_duration_s
 

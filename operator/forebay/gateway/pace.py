@@ -1,8 +1,8 @@
 """How many held requests may be let go now, so that the bounded queues of the instances refuse none of them.
 
-As many may be at the instances as these work on at once, and as many that wait there, so that no instance is idle until
-the next look. Where Envoy is found drained from one look to the next the instances are quicker than the looks, and
-twice as many may; where it stays full, half as many. Never more than their queues take.
+As many may be at the instances as these work on at once: in a queue they may wait for less long. Where Envoy is found
+drained from one look to the next the instances are quicker than the looks, and twice as many may; where it stays full,
+half as many. Never more than their queues take.
 """
 
 import math
@@ -25,7 +25,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Capacity:
-    """How many requests a gateway may have at the instances: at first, and with all that may wait."""
+    """How many requests a gateway may have at the instances: as many as they work on, and with those that wait."""
 
     floor: int
     ceiling: int
@@ -33,7 +33,7 @@ class Capacity:
 
 def share_capacity(*, slots: int, depth: int, instances: int, gateways: int) -> Capacity:
     """The part of one of so many gateways."""
-    floor = max(1, math.ceil(min(2 * slots, slots + depth // 2) * instances / gateways))
+    floor = max(1, math.ceil(slots * instances / gateways))
     return Capacity(floor=floor, ceiling=max(floor, (slots + depth) * instances // gateways))
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from forebay.plan.envoy import Json, build_any
 from forebay.plan.units import format_envoy_duration
 
+# What the apiserver fills in, too.
+DELAY = "5s"
 FAULT_FILTER = "envoy.filters.http.fault"
 _TYPE = "extensions.filters.http.fault.v3.HTTPFault"
 _STATUS = {"PredictorDown": 503, "Refusing": 429}

@@ -7,6 +7,7 @@ import pytest
 
 from forebay.gateway.agreement import Tolerance
 from forebay.gateway.comparisons import Answer, Comparisons, Watched
+from forebay.plan.envoy_shadow import name_copied_cluster
 
 ROUTE = "default/live"
 WATCHED = Watched(cluster="default/dark-1", timeout_s=10.0, tolerance=Tolerance())
@@ -119,7 +120,7 @@ def test_of_whom_nothing_is_watched_nothing_is_kept(comparisons):
 
 def test_counts_are_of_the_workload_that_answered(comparisons):
     comparisons.take(answer("a"))
-    comparisons.take(answer("a", is_copy=True, cluster="default/dark-2"))
+    comparisons.take(answer("a", is_copy=True, cluster=name_copied_cluster("default/live", "default/dark-2")))
     assert count(comparisons, "dark-2") == {"agreed": 1}
 
 
