@@ -285,6 +285,8 @@ def test_one_that_goes_down_gets_nothing_until_it_is_up(
     nodes.release(namespace)
     wait_phase(cluster, namespace, "Running", 1)
     assert routed(gateway, namespace) == {old: 90, new: 10}
+    # An Event comes after the status.
+    wait_for(lambda: "RolloutContinued" in told(cluster, namespace))
     reasons = told(cluster, namespace)
     assert (reasons.count("RolloutHalted"), reasons.count("RolloutContinued")) == (1, 1)
 
