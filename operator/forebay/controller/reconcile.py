@@ -108,23 +108,23 @@ class Reconciler:
             return None
         if not self._is_known(body):
             return _PROGRESS_S
-        previous: Json = body.get("status", {})
+        # The whole look is at one time: what is due between two that it takes would be due to neither.
+        previous, now = body.get("status", {}), self.clock()
         plan = self._choose_plan(body)
         unusable = plan if isinstance(plan, Unusable) else plan.unusable
         delay_s = _TROUBLED_S if unusable and unusable.is_elsewhere else _RESYNC_S
         if isinstance(plan, Unusable):
             self.sleepers.forget(owner)
             generation = body["metadata"]["generation"]
-            status = summarize_invalid(generation, [plan.trouble], previous, self.clock(), plan.what)
+            status = summarize_invalid(generation, [plan.trouble], previous, now, plan.what)
         elif await self._is_gone(body, plan, previous):
             self.world.drop(owner, uid=body["metadata"]["uid"])
             self._forget(owner)
             return None if self.world.find(owner) is None else 0.0
         else:
-            status, troubles, due_s = await self._serve(body, plan, previous)
+            status, troubles, due_s = await self._serve(body, plan, previous, now)
             # Nobody tells when a quota has room again, or when somebody else's object is gone.
             delay_s = min(_TROUBLED_S if troubles else delay_s, due_s)
-            now = self.clock()
             delay_s = min(delay_s, self.panic.delay_s(owner), measure_drill_s(plan.serving, now))
             delay_s = min(delay_s, self.analysis_jobs.delay_s(owner))
             delay_s = min(delay_s, measure_patience_s(plan.serving, status, now))
@@ -176,10 +176,12 @@ class Reconciler:
         # Another of its name has been told of already, or will be.
         return found is None or bool(found["metadata"]["uid"] != body["metadata"]["uid"])
 
-    async def _serve(self, body: Json, plan: Plan, previous: Json) -> tuple[Json, Sequence[Trouble], float]:
+    async def _serve(
+        self, body: Json, plan: Plan, previous: Json, now: datetime
+    ) -> tuple[Json, Sequence[Trouble], float]:
         """The status, what there is to try again, and the seconds until a step of the rollout is due."""
         owner, generation, uid = refer_to(body).owner, body["metadata"]["generation"], body["metadata"]["uid"]
-        decision, troubles = await self._apply(body, plan, previous)
+        decision, troubles = await self._apply(body, plan, previous, now)
         if decision.active is None and not plan.serving.suspended:
             self.gateways.settle(owner)
         else:
@@ -213,17 +215,17 @@ class Reconciler:
             else "",
             preview_url=self._find_preview_url(owner),
         )
-        status = summarize(observation, previous, self.clock())
+        status = summarize(observation, previous, now)
         # What is pending is looked at again when it was asked for, whatever it is: it may be as it was.
         if is_settled(status) and not observation.gateway.pending:
             self.gateways.settle(owner)
-        return status, troubles, measure_due_s(decision, plan.serving.strategy, self.clock())
+        return status, troubles, measure_due_s(decision, plan.serving.strategy, now)
 
     def _find_preview_url(self, owner: Owner) -> str:
         base = self.settings.gateway_url.rstrip("/") or f"http://{self.settings.site.gateway_host}"
         return f"{base}{build_preview_path(owner.namespace, owner.name)}"
 
-    async def _apply(self, body: Json, plan: Plan, previous: Json) -> tuple[Decision, list[Trouble]]:
+    async def _apply(self, body: Json, plan: Plan, previous: Json, now: datetime) -> tuple[Decision, list[Trouble]]:
         """Make the target's children, and let go of what serves no more."""
         reference, target = refer_to(body), plan.target
         owner = reference.owner
@@ -236,14 +238,14 @@ class Reconciler:
             warm=read_warm(previous),
             workloads=count_all(deployments, pods),
             pods=count_pods(pods),
-            transformers=count_transformers(deployments, pods, self.clock()),
+            transformers=count_transformers(deployments, pods, now),
             gateway=self.gateways.state_of(owner),
             suspended=plan.serving.suspended,
             strategy=plan.serving.strategy,
             progress=progress,
             verdict=self.analyses.verdict_of(owner, progress),
             generation=body["metadata"]["generation"],
-            now_s=self.clock().timestamp(),
+            now_s=now.timestamp(),
         )
         decision = decide(await self.analysis_jobs.judge(reference, plan.serving, state))
         self.analyses.look(owner, plan.serving, decision)
