@@ -170,8 +170,10 @@ def _find_all(
 def _is_active_waking(observation: Observation, verdict: Verdict, previous: Mapping[str, Any], now: datetime) -> bool:
     """Whether requests may wait for what has the traffic: one that can't start answers nobody."""
     active = observation.decision.active
-    is_target = active is not None and active.name == observation.target.name
-    return (not is_target or verdict.said is not None) and is_waking(observation, previous, now, AVAILABLE)
+    if active is not None and active.name == observation.target.name:
+        # As Ready says. A gateway that has yet to tell that its last instance is gone had Available say that it serves.
+        return verdict.said is not None
+    return is_waking(observation, previous, now, AVAILABLE)
 
 
 def _find_resolution(observation: Observation, previous: Mapping[str, Any]) -> Iterator[Finding]:

@@ -112,6 +112,15 @@ def test_waking_it_stays_ready_for_as_long_as_a_request_waits() -> None:
     assert told(Scene(MANIFEST).summarize(WAKING, WOKEN)) == ("True", "Ready")
 
 
+def test_a_gateway_that_is_behind_tells_of_no_fall() -> None:
+    """Woken as soon as it slept, its last instance is counted yet."""
+    scene = start()
+    scene.gateway = {"routed": {scene.target.entry.name: 1}}
+    status = scene.summarize(ASLEEP, WOKEN)
+    assert (told(status), told(status, "Available")) == (("True", "Waking"), ("True", "Ready"))
+    assert told(start().summarize(status, WOKEN), "Available") == ("True", "Waking")
+
+
 @pytest.mark.parametrize("kind", ["startup", "download-runs", "cpu", "gpu"])
 def test_what_belongs_to_a_start_is_no_failure(kind: str) -> None:
     scene = start()
