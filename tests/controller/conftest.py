@@ -1,14 +1,18 @@
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import count
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
+from forebay.kube.resources import MODEL_DEPLOYMENT
 from forebay.local.ports import find_free_ports
+from forebay.local.process import read_tail
 from tests import commands
 from tests.api.apiserver import ControlPlane
 from tests.chart.charts import of_kind, render
@@ -18,6 +22,26 @@ from tests.gateway.site import find_own_address
 
 SYSTEM = "forebay-system"
 _numbers = count()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that waited in vain tells for what: where things stand, and what the operator said last."""
+    report = yield
+    cluster, namespace, operator = (item.funcargs.get(each) for each in ("cluster", "namespace", "operator"))
+    if report.when == "call" and report.failed and cluster and namespace and hasattr(report.longrepr, "addsection"):
+        with contextlib.suppress(httpx.HTTPError):
+            found = {
+                "ModelDeployments": cluster.list_all(MODEL_DEPLOYMENT, namespace, selector=""),
+                "Deployments": list(cluster.deployments(namespace).values()),
+            }
+            told = {
+                kind: {each["metadata"]["name"]: each.get("status") for each in items} for kind, items in found.items()
+            }
+            report.longrepr.addsection("status", yaml.safe_dump(told))
+        if operator:
+            report.longrepr.addsection("operator", read_tail(operator.log_file, max_bytes=4000))
+    return report
 
 
 @pytest.fixture(scope="package")
