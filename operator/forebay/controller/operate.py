@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -29,7 +28,7 @@ from forebay.controller.service_times import ServiceTimes
 from forebay.controller.sleepers import Sleepers
 from forebay.controller.tasks import run_until_one_ends
 from forebay.controller.version_status import tell_versions
-from forebay.controller.wakeups import Wakeups
+from forebay.controller.wakeups import Wakeups, spread
 from forebay.controller.world import World
 from forebay.kube.apply import Applier
 from forebay.kube.client import UNANSWERED, ApiError, Client
@@ -114,7 +113,7 @@ async def operate(
                         _begin([*known, *keda], gateways, partial(follow, namespace=namespace))
                         for namespace, known in watches.items()
                     ),
-                    wakeups.run(_build_work(reconciler, wakeups, metrics), workers=settings.workers),
+                    wakeups.run(build_work(reconciler, wakeups, metrics), workers=settings.workers),
                 ]
             )
         finally:
@@ -176,7 +175,8 @@ async def _begin(
     await follow()
 
 
-def _build_work(reconciler: Reconciler, wakeups: Wakeups, metrics: Metrics) -> Callable[[Owner], Awaitable[None]]:
+def build_work(reconciler: Reconciler, wakeups: Wakeups, metrics: Metrics) -> Callable[[Owner], Awaitable[None]]:
+    """A look at one, after which it is known when the next one is due."""
     failures: Counter[Owner] = Counter()
 
     async def work(owner: Owner) -> None:
@@ -190,7 +190,7 @@ def _build_work(reconciler: Reconciler, wakeups: Wakeups, metrics: Metrics) -> C
             _log.warning("%s/%s: tried again soon: %s", *owner, error, exc_info=None if passing else error)
             metrics.reconciles.labels("retried" if passing else "failed").inc()
             failures[owner] += 1
-            delay_s = min(_FIRST_RETRY_S * 2 ** min(failures[owner] - 1, _MOST_DOUBLINGS), _LAST_RETRY_S)
+            delay_s = spread(min(_FIRST_RETRY_S * 2 ** min(failures[owner] - 1, _MOST_DOUBLINGS), _LAST_RETRY_S))
         else:
             metrics.reconciles.labels("done").inc()
             failures.pop(owner, None)
@@ -201,6 +201,6 @@ def _build_work(reconciler: Reconciler, wakeups: Wakeups, metrics: Metrics) -> C
             wakeups.forget(owner)
         else:
             metrics.note(owner, body.get("status", {}))
-            wakeups.wake_in(owner, delay_s * random.uniform(0.9, 1.1))  # noqa: S311  (to spread, not to hide)
+            wakeups.wake_in(owner, delay_s)
 
     return work

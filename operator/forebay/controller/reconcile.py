@@ -34,6 +34,7 @@ from forebay.controller.scale_events import ScaleEvents
 from forebay.controller.service_times import ServiceTimes
 from forebay.controller.sleepers import Sleepers, rouse
 from forebay.controller.unusable import UNUSABLE, explain_unusable
+from forebay.controller.wakeups import spread
 from forebay.controller.world import World
 from forebay.kube.apply import Applier, OwnerReference
 from forebay.kube.children import Child, Id
@@ -112,7 +113,7 @@ class Reconciler:
         previous, now = body.get("status", {}), self.clock()
         plan = self._choose_plan(body)
         unusable = plan if isinstance(plan, Unusable) else plan.unusable
-        delay_s = _TROUBLED_S if unusable and unusable.is_elsewhere else _RESYNC_S
+        delay_s = spread(_TROUBLED_S if unusable and unusable.is_elsewhere else _RESYNC_S)
         if isinstance(plan, Unusable):
             self.sleepers.forget(owner)
             generation = body["metadata"]["generation"]
@@ -124,7 +125,7 @@ class Reconciler:
         else:
             status, troubles, due_s = await self._serve(body, plan, previous, now)
             # Nobody tells when a quota has room again, or when somebody else's object is gone.
-            delay_s = min(_TROUBLED_S if troubles else delay_s, due_s)
+            delay_s = min(spread(_TROUBLED_S) if troubles else delay_s, due_s)
             delay_s = min(delay_s, self.panic.delay_s(owner), measure_drill_s(plan.serving, now))
             delay_s = min(delay_s, self.analysis_jobs.delay_s(owner))
             delay_s = min(delay_s, measure_patience_s(plan.serving, status, now))

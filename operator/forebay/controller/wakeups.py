@@ -2,11 +2,17 @@
 
 import asyncio
 import heapq
+import random
 import time
 from collections.abc import Awaitable, Callable, Hashable
 
 from forebay.controller.tasks import run_until_one_ends
 from forebay.kube.holdings import Owner
+
+
+def spread(delay_s: float) -> float:
+    """A tenth less or more at most, so that many aren't looked at together. What is due has its time."""
+    return delay_s * random.uniform(0.9, 1.1)  # noqa: S311  (to spread, not to hide)
 
 
 class Wakeups:
