@@ -64,8 +64,9 @@ class State:
         self._waiting: set[str] = set()
         # Deployments by those that answer for them, or get copies.
         self._led_to: defaultdict[str, set[str]] = defaultdict(set)
-        # Deployments that have a drill now.
+        # Deployments that had a drill when the snapshot was made, and when that was: what comes meanwhile is due.
         self._drilled: set[str] = set()
+        self._built_s = 0.0
         self._changed_routes: set[str] = set()
         self._changed_members: set[str] = set()
         # Clusters that another deployment may use now, or none.
@@ -154,6 +155,7 @@ class State:
 
     def build(self) -> bool:
         """Bring the snapshot up to date. Says whether there was anything to do."""
+        self._built_s = self._clock()
         self._changed_routes |= self._find_due()
         if not self._changed_routes and not self._changed_members:
             return False
@@ -182,18 +184,17 @@ class State:
 
     def _find_due(self) -> set[str]:
         """Deployments whose drill has begun or ended since."""
-        now_s = self._clock()
         drills = ((route, each.drill) for route, each in self.deployments.items() if each.drill)
-        is_on = {route: drill.is_on(now_s) for route, drill in drills}
+        is_on = {route: drill.is_on(self._built_s) for route, drill in drills}
         due = {route for route, on in is_on.items() if on != (route in self._drilled)}
         self._drilled = {route for route, on in is_on.items() if on}
         return due
 
     def measure_due_s(self) -> float | None:
         """Seconds until a drill begins or ends; None where there is none to come."""
-        now_s = self._clock()
-        due_s = min((each.drill.measure_due_s(now_s) for each in self.deployments.values() if each.drill), default=inf)
-        return None if due_s == inf else due_s
+        drills = (each.drill for each in self.deployments.values() if each.drill)
+        due_s = min((each.measure_due_s(self._built_s) for each in drills), default=inf)
+        return None if due_s == inf else max(0.0, self._built_s + due_s - self._clock())
 
     def _build_cluster(self, cluster: str) -> None:
         """A cluster stays while a deployment has it, or still routes to it until those to come are known."""
@@ -307,7 +308,7 @@ class State:
             suspended=deployment.suspended,
             hold_s=self._find_hold_s(deployment),
             picks=deployment.picks,
-            fault=deployment.drill.choose_fault(targets, self._clock()) if deployment.drill else None,
+            fault=deployment.drill.choose_fault(targets, self._built_s) if deployment.drill else None,
         )
 
     def _find_hold_s(self, deployment: Deployment) -> float:
